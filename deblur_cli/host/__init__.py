@@ -1,0 +1,1 @@
+"""The plugin host: declarations, hook specifications, discovery, failures kept as data."""

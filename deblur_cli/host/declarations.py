@@ -1,0 +1,318 @@
+"""What a plugin declares: frozen values, cheap to import, checked for sense when they are made.
+
+Nothing here imports torch or numpy. Code is named by import path ("package.module:name") and imported when used.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any
+
+API = 1
+"""Version of this contract. A plugin may set `API` in its module; a newer one than this is set aside."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+_IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class DeclarationError(ValueError):
+    """A declaration contradicts itself; the message names the declaration and the field."""
+
+
+def import_object(path: str) -> Any:
+    """The object that an import path such as "package.module:Class" names.
+
+    Raises ImportError or AttributeError where it does not exist. `Any`: the caller knows what it asked for.
+    """
+    module, _, attributes = path.partition(":")
+    value: Any = import_module(module)
+    for attribute in attributes.split("."):
+        value = getattr(value, attribute)
+    return value
+
+
+class Values(StrEnum):
+    """The range of a network's input and output. The restorer maps pictures to it and back."""
+
+    UNIT = "unit"  # [0, 1]
+    SIGNED = "signed"  # [-1, 1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Geometry:
+    """What tiling must know about a network.
+
+    multiple_of : height and width must be multiples of this, in pixels; so must tile origins
+    halo : half-extent, the largest distance in pixels at which an input pixel changes an output pixel;
+        None where some layer looks at the whole picture
+    fixed_size : the only height and width accepted, in pixels, or None
+    """
+
+    multiple_of: int = 1
+    halo: int | None
+    fixed_size: int | None = None
+
+    def __post_init__(self) -> None:
+        _require(_is_int(self.multiple_of) and self.multiple_of >= 1, "geometry.multiple_of", self.multiple_of, "an integer >= 1")
+        _require(self.halo is None or (_is_int(self.halo) and self.halo >= 0), "geometry.halo", self.halo, "an integer >= 0, or None")
+        _require(
+            self.fixed_size is None or (_is_int(self.fixed_size) and self.fixed_size >= 1 and self.fixed_size % self.multiple_of == 0),
+            "geometry.fixed_size", self.fixed_size, "a positive multiple of multiple_of, or None",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """Figures for the model list; the conformance kit compares them with the built network.
+
+    parameters : trainable scalars; kmacs_per_pixel : thousand multiply-accumulates per input pixel
+    """
+
+    parameters: int
+    kmacs_per_pixel: float
+
+    def __post_init__(self) -> None:
+        _require(_is_int(self.parameters) and self.parameters >= 0, "facts.parameters", self.parameters, "an integer >= 0")
+        _require(_is_number(self.kmacs_per_pixel) and self.kmacs_per_pixel >= 0, "facts.kmacs_per_pixel", self.kmacs_per_pixel, "a number >= 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One keyword argument of a network that users may set."""
+
+    type: type
+    default: Any  # of `type`
+    help: str
+    choices: tuple[Any, ...] = ()
+
+    def __post_init__(self) -> None:
+        _require(self.type in (bool, int, float, str), "option.type", self.type, "one of bool, int, float, str")
+        _require(isinstance(self.default, self.type), "option.default", self.default, f"a {self.type.__name__}")
+        _require(not self.choices or self.default in self.choices, "option.default", self.default, f"one of {self.choices}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """A released weights file. `file` lies beside the plugin's package, or in the host's released weights."""
+
+    tag: str
+    file: str
+    sha256: str | None = None
+    url: str | None = None
+
+    def __post_init__(self) -> None:
+        _require_name(self.tag, "weights.tag")
+        _require(isinstance(self.file, str) and self.file.endswith(".safetensors"), "weights.file", self.file, "a .safetensors file name")
+        _require(self.sha256 is None or bool(_SHA256.fullmatch(self.sha256)), "weights.sha256", self.sha256, "64 hexadecimal digits")
+        _require(self.url is None or self.sha256 is not None, "weights.sha256", self.sha256, "given wherever there is a url")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How a network is trained, as data that a user can print and override. Rates per step, sizes in pixels.
+
+    loss : name of a declared loss
+    start : import path of a function (network) -> None that prepares the fresh network, or None for its own initialisation
+    schedule : "constant", or "cosine" (after a linear warm-up of `warmup_steps`, to zero at the last step)
+    freeze_norm_after : share of the training after which batch-norm statistics no longer move; 1 = never
+    ema_decay : decay of the averaged weights that are saved, 0 = none
+    """
+
+    summary: str = ""
+    loss: str = "logcosh"
+    start: str | None = None
+    optimizer: str = "adam"
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-7
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    warmup_steps: int = 0
+    epochs: int = 120
+    batch_size: int = 32
+    patch: int = 128
+    flips: bool = True
+    clip_norm: float | None = None
+    ema_decay: float = 0.0
+    freeze_norm_after: float = 1.0
+
+    def __post_init__(self) -> None:
+        _require(self.start is None or bool(_IMPORT_PATH.fullmatch(self.start)), "recipe.start", self.start, "an import path package.module:function")
+        _require(self.optimizer in ("adam", "adamw"), "recipe.optimizer", self.optimizer, "adam or adamw")
+        _require(self.schedule in ("constant", "cosine"), "recipe.schedule", self.schedule, "constant or cosine")
+        for name in ("epochs", "batch_size", "patch"):
+            _require(_is_int(getattr(self, name)) and getattr(self, name) >= 1, f"recipe.{name}", getattr(self, name), "an integer >= 1")
+        for name in ("lr", "eps"):
+            _require(_is_number(getattr(self, name)) and getattr(self, name) > 0, f"recipe.{name}", getattr(self, name), "a number > 0")
+        _require(0 <= self.ema_decay < 1, "recipe.ema_decay", self.ema_decay, "a number in [0, 1)")
+        _require(0 <= self.freeze_norm_after <= 1, "recipe.freeze_norm_after", self.freeze_norm_after, "a number in [0, 1]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A network that restores pictures.
+
+    network : import path of a callable that takes the options as keywords and returns a torch.nn.Module, which maps
+        (B, 3, H, W) float32 in the range `values` to the same shape and range
+    geometry : a Geometry, or a function (options) -> Geometry
+    licence : of the code; each weights file states its own
+    tiny : options of a variant that trains in seconds, for tests; empty = the network as it is
+    """
+
+    name: str
+    summary: str
+    source: str
+    network: str
+    geometry: Geometry | Callable[[Mapping[str, Any]], Geometry]
+    facts: Facts
+    licence: str
+    values: Values = Values.UNIT
+    options: Mapping[str, Option] = field(default_factory=dict)
+    recipes: Mapping[str, Recipe] = field(default_factory=dict)
+    weights: tuple[Weights, ...] = ()
+    tiny: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _require_name(self.name, "model.name")
+        _require("." not in self.name, "model.name", self.name, "without a dot, which separates the tag of weights")
+        for name in ("summary", "source", "licence"):
+            value = getattr(self, name)
+            _require(isinstance(value, str) and bool(value.strip()), f"model {self.name}: {name}", value, "a text that says something")
+        _require(isinstance(self.network, str) and bool(_IMPORT_PATH.fullmatch(self.network)), f"model {self.name}: network", self.network, "an import path package.module:name")
+        object.__setattr__(self, "values", Values(self.values))
+        _require(isinstance(self.facts, Facts), f"model {self.name}: facts", self.facts, "a Facts")
+        for name, kind in (("options", Option), ("recipes", Recipe)):
+            mapping = getattr(self, name)
+            _require(all(isinstance(value, kind) for value in mapping.values()), f"model {self.name}: {name}", mapping, f"a mapping of names to {kind.__name__}")
+            object.__setattr__(self, name, MappingProxyType(dict(mapping)))
+        object.__setattr__(self, "tiny", MappingProxyType(dict(self.tiny)))
+        unknown = set(self.tiny) - set(self.options)
+        _require(not unknown, f"model {self.name}: tiny", sorted(unknown), "made of declared options")
+        _require(all(isinstance(item, Weights) for item in self.weights), f"model {self.name}: weights", self.weights, "a tuple of Weights")
+        tags = [item.tag for item in self.weights]
+        _require(len(set(tags)) == len(tags), f"model {self.name}: weights", tags, "of different tags")
+        _require(isinstance(self.geometry_for({}), Geometry), f"model {self.name}: geometry", self.geometry, "a Geometry for the default options")
+
+    def resolve_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """All options with their values: the given ones over the defaults.
+
+        Raises DeclarationError for an unknown name or a value that the option does not take.
+        """
+        resolved = {name: option.default for name, option in self.options.items()}
+        for name, value in given.items():
+            option = self.options.get(name)
+            if option is None:
+                raise DeclarationError(f"model {self.name} has no option {name!r}; it has: {', '.join(self.options) or 'none'}")
+            if option.type is float and _is_int(value):
+                value = float(value)
+            _require(type(value) is option.type, f"model {self.name}: option {name}", value, f"a {option.type.__name__}")
+            _require(not option.choices or value in option.choices, f"model {self.name}: option {name}", value, f"one of {', '.join(map(str, option.choices))}")
+            resolved[name] = value
+        return resolved
+
+    def geometry_for(self, options: Mapping[str, Any]) -> Geometry:
+        """The geometry of the network built with these options (defaults for those not given)."""
+        if isinstance(self.geometry, Geometry):
+            return self.geometry
+        return self.geometry(self.resolve_options(options))
+
+    def build(self, options: Mapping[str, Any] | None = None) -> Any:
+        """A fresh network (torch.nn.Module; `Any` because this module must not import torch)."""
+        return import_object(self.network)(**self.resolve_options(options or {}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """A measure of a restored picture against the sharp one.
+
+    function : import path of (restored, sharp) -> float, both (H, W, C) float32 arrays in [0, 1]
+    higher_is_better, unit, decimals : how tables show it
+    """
+
+    name: str
+    summary: str
+    function: str
+    higher_is_better: bool
+    unit: str = ""
+    decimals: int = 4
+
+    def __post_init__(self) -> None:
+        _require_name(self.name, "metric.name")
+        _require(bool(_IMPORT_PATH.fullmatch(self.function)), f"metric {self.name}: function", self.function, "an import path")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """A named set of pairs.
+
+    pairs : import path of (root: Path, split: str) -> sequence of deblur_cli.data.Pair; raises MissingError
+        where the folder does not hold it
+    folder : its folder below DEBLUR_DATA; splits : the names it has; layout : what is expected, for messages
+    generated : whether it is made on the spot, so that no root is needed
+    """
+
+    name: str
+    summary: str
+    pairs: str
+    layout: str
+    splits: tuple[str, ...] = ("train", "val")
+    folder: str = ""
+    generated: bool = False
+
+    def __post_init__(self) -> None:
+        _require_name(self.name, "dataset.name")
+        _require(bool(_IMPORT_PATH.fullmatch(self.pairs)), f"dataset {self.name}: pairs", self.pairs, "an import path")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Degradation:
+    """A kind of blur or noise.
+
+    apply : import path of (image, params, rng) -> image, (H, W, C) float32 in [0, 1], a numpy Generator
+    params : import path of the frozen dataclass of its parameters; draw : of (rng, **ranges) -> params
+    """
+
+    name: str
+    summary: str
+    apply: str
+    params: str
+    draw: str
+
+    def __post_init__(self) -> None:
+        _require_name(self.name, "degradation.name")
+        for name in ("apply", "params", "draw"):
+            _require(bool(_IMPORT_PATH.fullmatch(getattr(self, name))), f"degradation {self.name}: {name}", getattr(self, name), "an import path")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """A training loss. function : import path of (restored, sharp) -> scalar tensor, both (B, C, H, W)."""
+
+    name: str
+    summary: str
+    function: str
+
+    def __post_init__(self) -> None:
+        _require_name(self.name, "loss.name")
+        _require(bool(_IMPORT_PATH.fullmatch(self.function)), f"loss {self.name}: function", self.function, "an import path")
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _require(holds: bool, where: str, value: object, expected: str) -> None:
+    if not holds:
+        raise DeclarationError(f"{where} is {value!r}; it must be {expected}")
+
+
+def _require_name(value: object, where: str) -> None:
+    _require(isinstance(value, str) and bool(_NAME.fullmatch(value)), where, value, "a name of a-z, 0-9, '_', '-' and '.'")

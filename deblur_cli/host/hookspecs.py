@@ -1,0 +1,43 @@
+"""The hooks a plugin may implement. Each takes no argument and returns an iterable of declarations.
+
+They are called once per process, the first time something asks for what they declare.
+"""
+
+from collections.abc import Iterable
+
+import pluggy
+
+from deblur_cli.host.declarations import Dataset, Degradation, Loss, Metric, Model
+
+hookspec = pluggy.HookspecMarker("deblur_cli")
+hookimpl = pluggy.HookimplMarker("deblur_cli")
+
+
+@hookspec
+def deblur_models() -> Iterable[Model]:
+    """Networks that `-m NAME` can name."""
+    return ()
+
+
+@hookspec
+def deblur_metrics() -> Iterable[Metric]:
+    """Measures that `--metrics NAME` can name."""
+    return ()
+
+
+@hookspec
+def deblur_datasets() -> Iterable[Dataset]:
+    """Sets of pairs that `--data NAME` can name."""
+    return ()
+
+
+@hookspec
+def deblur_degradations() -> Iterable[Degradation]:
+    """Kinds of blur and noise that `make-dataset` and on-the-fly training can apply."""
+    return ()
+
+
+@hookspec
+def deblur_losses() -> Iterable[Loss]:
+    """Training losses that a recipe can name."""
+    return ()

@@ -1,0 +1,48 @@
+"""REDNet30, the encoder-decoder with symmetric skips of report S0, as a plugin."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from deblur_cli import Facts, Geometry, Model, Option, Recipe, hookimpl
+
+API = 1
+
+REPORT = Recipe(
+    summary="the report's recipe for CIFAR-10: Adam at 1e-3, LogCosh, flips (S0, section 3.3)",
+    loss="logcosh", optimizer="adam", lr=1e-3, eps=1e-7, epochs=120, batch_size=32, patch=128, flips=True,
+)
+FAST = Recipe(
+    summary="quick good results: starts as the identity, AdamW, cosine, averaged weights, frozen batch norm at the end",
+    loss="charbonnier", start="deblur_rednet.network:start_at_identity", optimizer="adamw", lr=1e-3, eps=1e-8,
+    weight_decay=1e-4, schedule="cosine", warmup_steps=50, epochs=20, batch_size=8, patch=96, flips=True, clip_norm=1.0,
+    ema_decay=0.999, freeze_norm_after=2 / 3,
+)
+
+
+def _geometry(options: Mapping[str, Any]) -> Geometry:
+    return Geometry(halo=2 * options["depth"])
+
+
+MODELS = (
+    Model(
+        name="rednet30",
+        summary="30 convolutions with symmetric skips and a global residual (ELU, batch norm)",
+        source="S0 section 3.3; after Mao, Shen, Yang, NIPS 2016 (arXiv 1603.09056)",
+        network="deblur_rednet.network:REDNet",
+        geometry=_geometry,
+        facts=Facts(parameters=1_076_739, kmacs_per_pixel=1071.0),
+        licence="MIT",
+        options={
+            "depth": Option(type=int, default=15, choices=(2, 5, 10, 15), help="convolutions a side; 15 is the report's network"),
+            "width": Option(type=int, default=64, help="features of each convolution"),
+        },
+        recipes={"fast": FAST, "report": REPORT},
+        tiny={"depth": 2, "width": 8},
+    ),
+)
+
+
+@hookimpl
+def deblur_models() -> Iterable[Model]:
+    """rednet30 and its shorter and narrower variants by option."""
+    return MODELS
