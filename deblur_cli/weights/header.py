@@ -1,0 +1,115 @@
+"""The weights file: safetensors whose header says what the tensors are, how they came about and what they score."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from deblur_cli.errors import MissingError, UsageError
+from deblur_cli.pictures.atomic import atomic_write
+
+FORMAT_VERSION = 1
+_KEY = "deblur"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What a weights file says about itself.
+
+    options : the network's options, so that the file builds its own network
+    training_data, credits : names of the data sets, and whom to credit for them
+    recipe, run : the recipe as resolved, and the SHA-256 of the run record
+    scores : one mapping per data set: data, split, metrics, baseline, conditions
+    """
+
+    model: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    values: str = "unit"
+    dtype: str = "float32"
+    licence: str = "unstated"
+    training_data: tuple[str, ...] = ()
+    credits: tuple[str, ...] = ()
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    run: str = ""
+    steps: int = 0
+    scores: tuple[Mapping[str, Any], ...] = ()
+    tool_version: str = ""
+    format_version: int = FORMAT_VERSION
+
+
+def write_weights(path: Path, tensors: Mapping[str, Tensor], header: Header) -> None:
+    """Write tensors and header as one file, whole or not at all."""
+    metadata = {_KEY: json.dumps(asdict(header), sort_keys=True)}
+    data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata)
+    with atomic_write(path) as file:
+        file.write(data)
+
+
+def read_header(path: Path) -> Header:
+    """The header of a weights file.
+
+    Raises
+    ------
+    MissingError : the file is not there
+    UsageError : it is not a weights file, or of a newer format than this program knows
+    """
+    if path.suffix in {".pth", ".pt", ".ckpt"}:
+        raise UsageError(f"{path} is a pickle, which can run code when it is read; weights are .safetensors files")
+    if not path.is_file():
+        raise MissingError(f"weights file {path} does not exist")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise UsageError(f"{path} is not a readable safetensors file: {error}") from error
+    if _KEY not in metadata:
+        raise UsageError(f"{path} does not say which model it belongs to; weights made by deblur train or deblur release do")
+    content = json.loads(metadata[_KEY])
+    if content.get("format_version", 0) > FORMAT_VERSION:
+        raise UsageError(f"{path} has format {content['format_version']}, this program knows up to {FORMAT_VERSION}: upgrade deblur-cli")
+    known = {item.name for item in fields(Header)}
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items() if name in known}
+    return Header(**values)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a weights file, floating ones as float32."""
+    tensors = load_file(path)
+    return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+
+
+def load_strictly(network: torch.nn.Module, tensors: Mapping[str, Tensor], *, origin: str) -> None:
+    """Put tensors into a network; every name and every shape must agree.
+
+    Raises UsageError listing what is missing, unexpected or of another shape.
+    """
+    expected = network.state_dict()
+    # num_batches_tracked only counts; released files leave it out
+    missing = sorted(name for name in expected.keys() - tensors.keys() if not name.endswith("num_batches_tracked"))
+    unexpected = sorted(tensors.keys() - expected.keys())
+    shapes = [
+        f"{name} is {tuple(tensors[name].shape)}, the network has {tuple(expected[name].shape)}"
+        for name in expected.keys() & tensors.keys()
+        if tensors[name].shape != expected[name].shape
+    ]
+    problems = [
+        f"{title}: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}"
+        for title, names in (("missing", missing), ("unexpected", unexpected), ("shape", sorted(shapes)))
+        if names
+    ]
+    if problems:
+        raise UsageError(f"{origin} does not fit the network: {'; '.join(problems)}")
+    network.load_state_dict(dict(tensors), strict=False)  # strictly checked above, but for the counters
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,129 @@
+"""From what `-m` and `--weights` say to a model, its options and a weights file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deblur_cli.errors import MissingError, UsageError
+from deblur_cli.host.declarations import Model, Weights
+from deblur_cli.host.manager import Host
+from deblur_cli.weights.header import Header, file_sha256, load_strictly, read_header, read_tensors
+
+CHECKPOINT = "weights.safetensors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A model with the options its weights were trained for. `path` and `tag` are None without weights."""
+
+    model: Model
+    options: Mapping[str, Any]
+    path: Path | None = None
+    tag: str | None = None
+
+    @property
+    def label(self) -> str:
+        """How tables and messages name it: name.tag, or name with the file or run it comes from."""
+        if self.tag:
+            return f"{self.model.name}.{self.tag}"
+        if self.path is None:
+            return self.model.name
+        return f"{self.model.name} ({self.path.parent if self.path.name == CHECKPOINT else self.path.name})"
+
+
+def resolve(host: Host, spec: str, *, weights: Path | None = None) -> Source:
+    """Find what `spec` names: a model, name.tag, a weights file or a run folder.
+
+    Parameters
+    ----------
+    spec : what follows -m
+    weights : a weights file (or run folder) that replaces the model's own
+
+    Raises
+    ------
+    MissingError : there is no such model, tag or file
+    UsageError : the file is not a weights file, or belongs to another model
+    """
+    if weights is not None:
+        source = _from_file(host, _checkpoint(weights))
+        named = host.model(spec) if spec else source.model
+        if named.name != source.model.name:
+            raise UsageError(f"{weights} holds weights of {source.model.name}, not of {named.name}; leave out -m or give the right file")
+        return source
+    path = Path(spec)
+    if path.suffix in {".safetensors", ".pth", ".pt", ".ckpt"} or (path.is_dir() and spec not in host.models):
+        return _from_file(host, _checkpoint(path))
+    name, _, tag = spec.rpartition(".")
+    if name and name in host.models:
+        return _released(host.model(name), tag)
+    model = host.model(spec)
+    present = [item for item in model.weights if released_path(model, item) is not None]
+    if not present:
+        return Source(model=model, options=model.resolve_options({}))
+    return _released(model, present[0].tag)
+
+
+def released_path(model: Model, weights: Weights) -> Path | None:
+    """Where a declared weights file lies: beside the plugin's package, or in the released weights; None if nowhere."""
+    package = model.network.partition(":")[0].partition(".")[0]
+    spec = find_spec(package)
+    beside = [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec else []
+    here = Path(__file__).parent.parent
+    for folder in (*beside, here / "_released", here.parent / "weights"):
+        if (folder / weights.file).is_file():
+            return folder / weights.file
+    return None
+
+
+def load_network(source: Source) -> torch.nn.Module:
+    """The network with its weights: float32, on the CPU, in evaluation mode.
+
+    Raises
+    ------
+    MissingError : the model has no weights
+    UsageError : the weights do not fit the network
+    """
+    if source.path is None:
+        name = source.model.name
+        raise MissingError(f"model {name} has no weights yet; train it with: deblur train --data NAME -m {name}, or give --weights FILE")
+    network: torch.nn.Module = source.model.build(source.options)
+    load_strictly(network, read_tensors(source.path), origin=str(source.path))
+    return network.float().eval()
+
+
+def header_of(source: Source) -> Header | None:
+    """What the weights file says about itself; None for a model without weights."""
+    return read_header(source.path) if source.path else None
+
+
+def _released(model: Model, tag: str) -> Source:
+    found = {item.tag: item for item in model.weights}
+    if tag not in found:
+        raise MissingError(f"model {model.name} has no weights {tag!r}; it has: {', '.join(found) or 'none'}")
+    item = found[tag]
+    path = released_path(model, item)
+    if path is None:
+        raise MissingError(f"weights file {item.file} of {model.name}.{tag} is not installed; reinstall the package that brings {model.name}")
+    if item.sha256 is not None and file_sha256(path) != item.sha256:
+        raise UsageError(f"{path} is damaged: its SHA-256 is not the one that {model.name} declares; reinstall the package")
+    return Source(model=model, options=model.resolve_options(read_header(path).options), path=path, tag=tag)
+
+
+def _from_file(host: Host, path: Path) -> Source:
+    header = read_header(path)
+    model = host.model(header.model)
+    return Source(model=model, options=model.resolve_options(header.options), path=path)
+
+
+def _checkpoint(path: Path) -> Path:
+    """The weights file of a run folder (best before last), of a checkpoint folder, or the file itself."""
+    if not path.is_dir():
+        return path
+    for candidate in (path / "best" / CHECKPOINT, path / "last" / CHECKPOINT, path / CHECKPOINT):
+        if candidate.is_file():
+            return candidate
+    raise MissingError(f"{path} is no run folder: it holds neither best/{CHECKPOINT} nor last/{CHECKPOINT}")
