@@ -1,0 +1,76 @@
+# make demo    install, then blur and restore two photographs           make test     every check
+# make bench   ratios against the bare operations                        make soak     the long forms of the tests
+# make system  system libraries (apt-get)                                make picture  the README's picture, made anew
+# make clean   remove what make made
+#
+# Everything lives in .venv. Once installed, nothing here needs a network. Choose another Python with PYTHON=...,
+# give pytest more words with ARGS=..., e.g. make test ARGS='-k tiling'.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# What an installation depends on: the folder it stands in, what is asked for, and the versions that were tested.
+STATE = { pwd; cat pyproject.toml constraints.txt; } | cksum
+
+.PHONY: demo test bench soak system picture clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/installed
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest $(ARGS)
+
+soak: $(VENV)/installed-dev
+	DEBLUR_SOAK=1 $(BIN)/pytest --timeout=3600 $(ARGS)
+
+bench: $(VENV)/installed-dev
+	$(BIN)/python benchmarks/bench.py $(ARGS)
+
+picture: $(VENV)/installed
+	$(BIN)/python examples/demo.py --picture docs/images/before-after.png
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "deblur-cli needs Python 3.11 or newer; choose one with: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# A stamp remembers what it was made from: a newer file with the same content (a fresh checkout) installs nothing again.
+$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@if [ "$$($(STATE))" != "$$(cat $@ 2>/dev/null)" ]; then $(PIP) install -c constraints.txt -e . && $(use_headless_opencv) && $(STATE) > $@; fi
+	@touch $@
+
+$(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@if [ "$$($(STATE))" != "$$(cat $@ 2>/dev/null)" ]; then $(PIP) install -c constraints.txt -e '.[dev]' && $(use_headless_opencv) && $(STATE) | tee $(VENV)/installed > $@; fi
+	@touch $@
+
+# opencv-python needs the system's libGL, which slim machines lack. The two wheels share their files, so both go first.
+define use_headless_opencv
+{ $(BIN)/python -c 'import cv2' 2>/dev/null || { \
+	echo "opencv-python does not load here (libGL is missing): replacing it by opencv-python-headless" >&2; \
+	$(PIP) uninstall -q -y opencv-python opencv-python-headless && \
+	$(PIP) install -q -c constraints.txt --no-deps opencv-python-headless && \
+	$(BIN)/python -c 'import cv2'; }; }
+endef
+
+# libGL and GLib for opencv-python. Elsewhere than on Debian and Ubuntu install the like by hand, or do nothing: see above.
+SYSTEM_PACKAGES := libgl1 libglib2.0-0
+system:
+	@if ldconfig -p 2>/dev/null | grep -q 'libGL\.so\.1' && ldconfig -p | grep -q 'libgthread-2\.0\.so\.0'; then \
+		echo "system libraries: all there"; \
+	elif ! command -v apt-get >/dev/null; then \
+		echo "no apt-get here: install what corresponds to $(SYSTEM_PACKAGES), or let make use opencv-python-headless"; \
+	elif [ "$$(id -u)" != 0 ]; then \
+		echo "not root: run 'sudo make system', or let make use opencv-python-headless"; \
+	else \
+		export DEBIAN_FRONTEND=noninteractive; apt-get update -q && apt-get install -q -y --no-install-recommends $(SYSTEM_PACKAGES); \
+	fi
+
+clean:
+	rm -rf $(VENV) demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
