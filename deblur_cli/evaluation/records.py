@@ -1,0 +1,182 @@
+"""What an evaluation found, picture by picture and in sum, as frozen values that turn into JSON."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from deblur_cli.host.declarations import Metric
+from deblur_cli.metrics.full_reference import psnr_from_mse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureRecord:
+    """The scores of one picture.
+
+    blurry, restored : metric name -> value against the sharp picture; infinite PSNR = identical
+    mse_blurry, mse_restored : kept whatever metrics are asked for: the pooled PSNR is made of them
+    seconds : wall time of the restorer alone; reading and measuring are not in it
+    """
+
+    name: str
+    width: int
+    height: int
+    blurry: dict[str, float]
+    restored: dict[str, float]
+    mse_blurry: float
+    mse_restored: float
+    seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values; an infinite PSNR becomes null, and `identical` says why."""
+        return {
+            "name": self.name,
+            "width": self.width,
+            "height": self.height,
+            "blurry": {name: json_number(value) for name, value in self.blurry.items()},
+            "restored": {name: json_number(value) for name, value in self.restored.items()},
+            "identical_blurry": self.mse_blurry == 0,
+            "identical_restored": self.mse_restored == 0,
+            "seconds": round(self.seconds, 6),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedPicture:
+    """A picture that could not be read, restored or measured, and why."""
+
+    name: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """One metric over all pictures.
+
+    blurry, restored : means over the pictures where the value is finite (identical pictures have infinite PSNR)
+    gain : mean of restored - blurry over the pictures where both are finite; positive = the number grew
+    """
+
+    metric: Metric
+    blurry: float
+    restored: float
+    gain: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """An evaluation in a few numbers.
+
+    pooled_psnr_* : PSNR in dB of the mean MSE over all pictures, identical ones included
+    identical_* : pictures whose PSNR is infinite and therefore not in the mean
+    seconds : median wall time of the restorer a picture; `timed` says over how many
+    warm_up_excluded : False where there was one picture only, so that its first run had to count
+    """
+
+    pictures: int
+    failed: int
+    scores: tuple[Score, ...]
+    pooled_psnr_blurry: float
+    pooled_psnr_restored: float
+    identical_blurry: int
+    identical_restored: int
+    seconds: float
+    timed: int
+    warm_up_excluded: bool
+
+    def score(self, metric: str) -> Score:
+        """The score of the metric of this name; KeyError where it was not asked for."""
+        for score in self.scores:
+            if score.metric.name == metric:
+                return score
+        raise KeyError(metric)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values; what is infinite or undefined becomes null."""
+        return {
+            "pictures": self.pictures,
+            "failed": self.failed,
+            "blurry": {score.metric.name: json_number(score.blurry) for score in self.scores},
+            "restored": {score.metric.name: json_number(score.restored) for score in self.scores},
+            "gain": {score.metric.name: json_number(score.gain) for score in self.scores},
+            "pooled_psnr_blurry": json_number(self.pooled_psnr_blurry),
+            "pooled_psnr_restored": json_number(self.pooled_psnr_restored),
+            "identical_blurry": self.identical_blurry,
+            "identical_restored": self.identical_restored,
+            "seconds_per_picture": json_number(self.seconds),
+            "timed_pictures": self.timed,
+            "warm_up_excluded": self.warm_up_excluded,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """One restorer over a sequence of pairs.
+
+    pairs_sha256 : of names and pixels of the pairs that were measured, in their order: two scores compare only
+        where it is the same
+    """
+
+    metrics: tuple[Metric, ...]
+    records: tuple[PictureRecord, ...]
+    failures: tuple[FailedPicture, ...]
+    pairs_sha256: str
+
+    def summary(self) -> Summary:
+        """Means, pooled PSNR, gains and time."""
+        seconds = [record.seconds for record in self.records]
+        timed = seconds[1:] or seconds  # the first run loads kernels and memory
+        return Summary(
+            pictures=len(self.records),
+            failed=len(self.failures),
+            scores=tuple(self._score(metric) for metric in self.metrics),
+            pooled_psnr_blurry=_pooled_psnr(record.mse_blurry for record in self.records),
+            pooled_psnr_restored=_pooled_psnr(record.mse_restored for record in self.records),
+            identical_blurry=sum(record.mse_blurry == 0 for record in self.records),
+            identical_restored=sum(record.mse_restored == 0 for record in self.records),
+            seconds=median(timed) if timed else math.nan,
+            timed=len(timed),
+            warm_up_excluded=len(seconds) > 1,
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values: the summary, every picture, every failure."""
+        return {
+            "metrics": [metric.name for metric in self.metrics],
+            "summary": self.summary().as_json(),
+            "pairs_sha256": self.pairs_sha256,
+            "pictures": [record.as_json() for record in self.records],
+            "failures": [{"name": failure.name, "error": failure.error} for failure in self.failures],
+        }
+
+    def _score(self, metric: Metric) -> Score:
+        pairs = [(record.blurry[metric.name], record.restored[metric.name]) for record in self.records]
+        return Score(
+            metric=metric,
+            blurry=finite_mean([blurry for blurry, _ in pairs]),
+            restored=finite_mean([restored for _, restored in pairs]),
+            gain=finite_mean(
+                [restored - blurry for blurry, restored in pairs if not math.isinf(blurry + restored)]
+            ),
+        )
+
+
+def finite_mean(values: Sequence[float]) -> float:
+    """Mean without the infinite values; NaN where none is left, or where one is NaN (which must not go unseen)."""
+    finite = [value for value in values if not math.isinf(value)]
+    return math.fsum(finite) / len(finite) if finite else math.nan
+
+
+def json_number(value: float) -> float | None:
+    """The value, or None for what JSON cannot say."""
+    return value if math.isfinite(value) else None
+
+
+def _pooled_psnr(errors: Iterable[float]) -> float:
+    values = list(errors)
+    return psnr_from_mse(math.fsum(values) / len(values)) if values else math.nan
+
+
+Progress = Callable[[int, int], None]
+"""Called with (pictures done, pictures in all)."""
