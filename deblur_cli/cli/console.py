@@ -1,19 +1,196 @@
-"""What the commands say: results on stdout, everything else on stderr."""
+"""What the commands say: results on stdout, everything else on stderr.
+
+Rich is imported only by what draws tables and bars. Bars appear on a terminal alone; NO_COLOR is respected.
+"""
 
 import json
+import math
+import os
 import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+
+class Verbosity(IntEnum):
+    """How much is said on stderr."""
+
+    QUIET = 0
+    NORMAL = 1
+    VERBOSE = 2
+
+
+# The state of one command line, not of the program: `errors.run` sets it afresh for each.
+_verbosity: ContextVar[Verbosity] = ContextVar("verbosity", default=Verbosity.NORMAL)
+_bars: ContextVar["Progress | None"] = ContextVar("bars", default=None)
+
+
+def configure(verbosity: Verbosity) -> None:
+    """Set how much is said from now on."""
+    _verbosity.set(verbosity)
+
+
+def is_verbose() -> bool:
+    """Whether --verbose was given."""
+    return _verbosity.get() is Verbosity.VERBOSE
+
+
+def is_quiet() -> bool:
+    """Whether --quiet was given."""
+    return _verbosity.get() is Verbosity.QUIET
 
 
 def result(text: str) -> None:
-    """Print a result."""
-    print(text)
-
-
-def note(text: str) -> None:
-    """Say something that is not a result."""
-    print(text, file=sys.stderr)
+    """Print a result on stdout."""
+    _print(text, sys.stdout)
 
 
 def json_line(value: object) -> None:
-    """Print one JSON object on one line."""
-    print(json.dumps(value), flush=True)
+    """Print one JSON object on one line of stdout. Paths become text, and numbers that are not finite null."""
+    _print(json.dumps(_plain(value), allow_nan=False), sys.stdout)
+
+
+def detail(text: str) -> None:
+    """Say on stderr what only --verbose wants to know."""
+    if is_verbose():
+        _print(text, sys.stderr)
+
+
+def note(text: str) -> None:
+    """Say on stderr what is not a result; silent with --quiet."""
+    if not is_quiet():
+        _print(text, sys.stderr)
+
+
+def warn(text: str) -> None:
+    """Warn on stderr; silent with --quiet."""
+    note(_coloured(f"warning: {text}", code=33))
+
+
+def error(text: str) -> None:
+    """Say on stderr what went wrong, whatever the verbosity."""
+    _print(_coloured(f"deblur: {text}", code=31), sys.stderr)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
+    """Print a table on stdout: ruled on a terminal, else aligned text that is never cut.
+
+    Columns whose cells are all numbers are set to the right.
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    on_terminal = sys.stdout.isatty()
+    drawn = Table(
+        title=title, box=box.SIMPLE_HEAD if on_terminal else None, title_justify="left", pad_edge=on_terminal
+    )
+    for position, column in enumerate(columns):
+        numbers = bool(rows) and all(_is_number(row[position]) for row in rows)
+        drawn.add_column(
+            Text(column), justify="right" if numbers else "left", overflow="fold", no_wrap=not on_terminal
+        )
+    for row in rows:
+        drawn.add_row(
+            *(Text("" if cell is None else str(cell)) for cell in row)
+        )  # Text: brackets are no markup
+    console = Console(file=sys.stdout, width=None if on_terminal else 10_000)
+    if on_terminal:
+        console.print(drawn)
+        return
+    with console.capture() as captured:
+        console.print(drawn)
+    _print("\n".join(line.rstrip() for line in captured.get().splitlines()), sys.stdout)
+
+
+@contextmanager
+def progress(description: str, total: int | None) -> Iterator[Callable[..., None]]:
+    """A bar with the time left, on a terminal; nothing elsewhere. Bars inside bars are drawn below each other.
+
+    Parameters
+    ----------
+    total : number of steps, or None where it is not known
+
+    Yields
+    ------
+    advance(n=1), to be called after each `n` steps
+    """
+    outer = _bars.get()
+    if is_quiet() or not sys.stderr.isatty():
+        yield lambda n=1: None
+    elif outer is not None:
+        task = outer.add_task(description, total=total)
+        try:
+            yield lambda n=1: outer.advance(task, n)
+        finally:
+            outer.remove_task(task)
+    else:
+        with _new_bars() as bars:
+            token = _bars.set(bars)
+            try:
+                task = bars.add_task(description, total=total)
+                yield lambda n=1: bars.advance(task, n)
+            finally:
+                _bars.reset(token)
+
+
+def _new_bars() -> "Progress":
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        TextColumn("left"), TimeRemainingColumn(),
+        console=Console(file=sys.stderr), transient=True,
+        redirect_stdout=sys.stdout.isatty(),  # a piped stdout must not end up on stderr
+    )  # fmt: skip
+
+
+def _print(text: str, stream: TextIO) -> None:
+    try:
+        print(text, file=stream, flush=True)
+    except UnicodeEncodeError:  # a file name with bytes that are no text, or a terminal that is not UTF-8
+        encoding = stream.encoding or "ascii"
+        print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+
+
+def _coloured(text: str, *, code: int) -> str:
+    wanted = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return f"\x1b[{code}m{text}\x1b[0m" if wanted else text
+
+
+def _is_number(cell: object) -> bool:
+    if isinstance(cell, str):
+        try:
+            float(cell.rstrip("%"))
+        except ValueError:
+            return cell in ("", "-", "–")
+        return True
+    return cell is None or isinstance(cell, (int, float))
+
+
+def _plain(value: object) -> object:
+    """`value` with everything that JSON lacks replaced."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(item) for item in value]
+    return (
+        os.fsdecode(value).encode("utf-8", "backslashreplace").decode() if isinstance(value, Path) else value
+    )

@@ -1,0 +1,164 @@
+"""From an exception to one line on stderr and an exit code.
+
+0 done · 1 some inputs failed · 2 usage · 3 a check found something · 4 something needed is missing ·
+5 out of memory or disk · 70 a bug (report written) · 130 Ctrl-C · 143 SIGTERM
+"""
+
+import errno
+import os
+import platform
+import shlex
+import signal
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import typer
+from typer.exceptions import TyperException
+
+from deblur_cli import __version__
+from deblur_cli.cli import console
+from deblur_cli.errors import DeblurError
+
+USAGE, NO_ROOM, BUG, INTERRUPTED, TERMINATED = 2, 5, 70, 130, 143
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EFBIG}
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived. Not an Exception, so that only clean-up code sees it on its way out."""
+
+
+def run(command: Callable[[], object], *, words: Sequence[str]) -> int:
+    """Run `command`, say what went wrong in one line, and return the exit code.
+
+    Parameters
+    ----------
+    command : returns None, or an exit code, or raises
+    words : the command line, for the bug report
+    """
+    console.configure(console.Verbosity.NORMAL)
+    try:
+        with _sigterm_raises():
+            code = command()
+    except Terminated:
+        console.error("stopped by SIGTERM; nothing half-written is left")
+        return TERMINATED
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except SystemExit as exit_:
+        code = exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
+    except Exception as error:  # everything that is not ours ends here: as one line, or as a bug report
+        return report(error, words=words)
+    if code == INTERRUPTED:
+        console.error("interrupted; nothing half-written is left")
+    return code if isinstance(code, int) else 0
+
+
+def report(error: Exception, *, words: Sequence[str]) -> int:
+    """Say what went wrong, with its traceback under --verbose, and return the exit code."""
+    if isinstance(error, TyperException):
+        return _report_usage(error)
+    if console.is_verbose():
+        traceback.print_exception(error, file=sys.stderr)
+    if isinstance(error, DeblurError):
+        console.error(str(error))
+        return error.exit_code
+    explained = explain(error)
+    if explained is not None:
+        line, code = explained
+        console.error(line)
+        return code
+    path = _write_report(error, words)
+    console.error(f"this is a bug in deblur or a plugin: {type(error).__name__}: {_first_line(error)}")
+    console.error(f"a report is in {path}; please send it to the author, with the picture if you may")
+    return BUG
+
+
+def explain(error: BaseException) -> tuple[str, int] | None:
+    """One line and an exit code for an error of the machine rather than of the program; None for a bug."""
+    if (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    ):
+        return "out of memory; give --max-memory or a smaller --tile", NO_ROOM
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return (
+            f"no room left{_at(error)}: {error.strerror}; free some and run again with --skip-existing",
+            NO_ROOM,
+        )
+    if isinstance(error, OSError) and error.filename is not None and error.errno is not None:
+        return (
+            f"cannot use {os.fsdecode(error.filename)}: {str(error.strerror).lower()}",
+            DeblurError.exit_code,
+        )
+    return None
+
+
+def _report_usage(error: TyperException) -> int:
+    ctx = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":  # the help page has been printed
+        return USAGE
+    text = error.format_message().rstrip(".")
+    console.error(text[:1].lower() + text[1:])
+    if ctx is not None:
+        console.note(f"see {ctx.command_path} --help")
+    return USAGE
+
+
+def _write_report(error: Exception, words: Sequence[str]) -> Path:
+    """Write what a maintainer needs; into the temporary folder where the user's own cannot be written."""
+    from platformdirs import user_log_path
+
+    text = "\n".join([
+        f"deblur {__version__}, Python {platform.python_version()}, {platform.platform()}",
+        f"command: deblur {shlex.join(words)}",
+        f"folder: {os.getcwd()}",
+        "",
+        *traceback.format_exception(error),
+    ])  # fmt: skip
+    for folder in (user_log_path("deblur-cli", appauthor=False), Path(tempfile.gettempdir())):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix="bug-", suffix=".txt", dir=folder)
+            with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(text)
+        except OSError:
+            continue
+        return Path(name)
+    traceback.print_exception(error, file=sys.stderr)
+    return Path("-")
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """While inside, SIGTERM unwinds the stack, so that temporary files are removed."""
+    if threading.current_thread() is not threading.main_thread():  # only it may set handlers
+        yield
+        return
+    owner = os.getpid()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != owner:  # a forked loader worker: die as it would have without us
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _at(error: OSError) -> str:
+    return "" if error.filename is None else f" at {os.fsdecode(error.filename)}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or ["no message"])[0]

@@ -1,0 +1,118 @@
+"""Options that mean the same in several commands, declared once: `device: Device = "auto"`."""
+
+from typing import Annotated
+
+import typer
+
+from deblur_cli.cli import console
+
+
+def complete_models(incomplete: str) -> list[tuple[str, str]]:
+    """Names of models, with their weights' tags, for shell completion. Imports no torch."""
+    from deblur_cli.host.manager import Host
+
+    try:
+        models = Host.discover().models
+    except Exception:  # a completion must never print a traceback into the user's prompt
+        return []
+    found: list[tuple[str, str]] = []
+    for name, model in sorted(models.items()):
+        if ":" in name and ":" not in incomplete:
+            continue
+        found.append((name, model.summary))
+        found += [
+            (f"{name}.{weights.tag}", f"weights for {weights.tag}")
+            for weights in model.weights
+            if incomplete.startswith(name)
+        ]
+    return [item for item in found if item[0].startswith(incomplete)]
+
+
+def _set_quiet(wanted: bool) -> bool:
+    if wanted:
+        console.configure(console.Verbosity.QUIET)
+    return wanted
+
+
+def _set_verbose(wanted: bool) -> bool:
+    if wanted:
+        console.configure(console.Verbosity.VERBOSE)
+    return wanted
+
+
+_MODEL_HELP = "Model: a name, name.tag, a weights file or a run folder. Default: DEBLUR_MODEL, else the first with weights."
+
+ModelName = Annotated[
+    str | None,
+    typer.Option(
+        "--model", "-m", metavar="NAME", help=_MODEL_HELP, autocompletion=complete_models, show_default=False
+    ),
+]
+ModelNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME...",
+        help=_MODEL_HELP + " Several may follow.",
+        autocompletion=complete_models,
+        show_default=False,
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="auto|cpu|cuda[:N]|mps",
+        help="Where to compute; auto takes an accelerator if there is one.",
+    ),
+]
+Dtype = Annotated[
+    str,
+    typer.Option(
+        "--dtype",
+        metavar="auto|float32|bfloat16|float16",
+        help="Precision; auto takes the fastest that is safe here and names it.",
+    ),
+]
+Tile = Annotated[
+    str,
+    typer.Option(
+        "--tile",
+        metavar="auto|none|N|WxH",
+        help="Size of the tiles in pixels; none: the whole picture at once.",
+    ),
+]
+Overlap = Annotated[
+    int | None,
+    typer.Option(
+        "--overlap",
+        metavar="N",
+        min=0,
+        help="Pixels that each tile sees beyond its own. Default: what makes tiling exact.",
+        show_default=False,
+    ),
+]
+MaxMemory = Annotated[
+    str | None,
+    typer.Option(
+        "--max-memory",
+        metavar="SIZE",
+        help="Budget for pictures and activations, such as 2GB. Default: a share of what is free.",
+        show_default=False,
+    ),
+]
+MaxPixels = Annotated[
+    int, typer.Option("--max-pixels", metavar="N", min=1, help="Refuse pictures with more pixels than this.")
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of all random numbers.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, one object a line.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Say nothing but errors.", callback=_set_quiet, is_eager=True)
+]
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose", help="Say more, and show the traceback of errors.", callback=_set_verbose, is_eager=True
+    ),
+]
