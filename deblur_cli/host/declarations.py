@@ -57,11 +57,26 @@ class Geometry:
     fixed_size: int | None = None
 
     def __post_init__(self) -> None:
-        _require(_is_int(self.multiple_of) and self.multiple_of >= 1, "geometry.multiple_of", self.multiple_of, "an integer >= 1")
-        _require(self.halo is None or (_is_int(self.halo) and self.halo >= 0), "geometry.halo", self.halo, "an integer >= 0, or None")
         _require(
-            self.fixed_size is None or (_is_int(self.fixed_size) and self.fixed_size >= 1 and self.fixed_size % self.multiple_of == 0),
-            "geometry.fixed_size", self.fixed_size, "a positive multiple of multiple_of, or None",
+            _is_int(self.multiple_of) and self.multiple_of >= 1,
+            "geometry.multiple_of",
+            self.multiple_of,
+            "an integer >= 1",
+        )
+        _require(
+            self.halo is None or (_is_int(self.halo) and self.halo >= 0),
+            "geometry.halo",
+            self.halo,
+            "an integer >= 0, or None",
+        )
+        _require(
+            self.fixed_size is None
+            or (
+                _is_int(self.fixed_size) and self.fixed_size >= 1 and self.fixed_size % self.multiple_of == 0
+            ),
+            "geometry.fixed_size",
+            self.fixed_size,
+            "a positive multiple of multiple_of, or None",
         )
 
 
@@ -76,8 +91,18 @@ class Facts:
     kmacs_per_pixel: float
 
     def __post_init__(self) -> None:
-        _require(_is_int(self.parameters) and self.parameters >= 0, "facts.parameters", self.parameters, "an integer >= 0")
-        _require(_is_number(self.kmacs_per_pixel) and self.kmacs_per_pixel >= 0, "facts.kmacs_per_pixel", self.kmacs_per_pixel, "a number >= 0")
+        _require(
+            _is_int(self.parameters) and self.parameters >= 0,
+            "facts.parameters",
+            self.parameters,
+            "an integer >= 0",
+        )
+        _require(
+            _is_number(self.kmacs_per_pixel) and self.kmacs_per_pixel >= 0,
+            "facts.kmacs_per_pixel",
+            self.kmacs_per_pixel,
+            "a number >= 0",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,9 +115,18 @@ class Option:
     choices: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
-        _require(self.type in (bool, int, float, str), "option.type", self.type, "one of bool, int, float, str")
-        _require(isinstance(self.default, self.type), "option.default", self.default, f"a {self.type.__name__}")
-        _require(not self.choices or self.default in self.choices, "option.default", self.default, f"one of {self.choices}")
+        _require(
+            self.type in (bool, int, float, str), "option.type", self.type, "one of bool, int, float, str"
+        )
+        _require(
+            isinstance(self.default, self.type), "option.default", self.default, f"a {self.type.__name__}"
+        )
+        _require(
+            not self.choices or self.default in self.choices,
+            "option.default",
+            self.default,
+            f"one of {self.choices}",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,9 +140,24 @@ class Weights:
 
     def __post_init__(self) -> None:
         _require_name(self.tag, "weights.tag")
-        _require(isinstance(self.file, str) and self.file.endswith(".safetensors"), "weights.file", self.file, "a .safetensors file name")
-        _require(self.sha256 is None or bool(_SHA256.fullmatch(self.sha256)), "weights.sha256", self.sha256, "64 hexadecimal digits")
-        _require(self.url is None or self.sha256 is not None, "weights.sha256", self.sha256, "given wherever there is a url")
+        _require(
+            isinstance(self.file, str) and self.file.endswith(".safetensors"),
+            "weights.file",
+            self.file,
+            "a .safetensors file name",
+        )
+        _require(
+            self.sha256 is None or bool(_SHA256.fullmatch(self.sha256)),
+            "weights.sha256",
+            self.sha256,
+            "64 hexadecimal digits",
+        )
+        _require(
+            self.url is None or self.sha256 is not None,
+            "weights.sha256",
+            self.sha256,
+            "given wherever there is a url",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,15 +190,37 @@ class Recipe:
     freeze_norm_after: float = 1.0
 
     def __post_init__(self) -> None:
-        _require(self.start is None or bool(_IMPORT_PATH.fullmatch(self.start)), "recipe.start", self.start, "an import path package.module:function")
+        _require(
+            self.start is None or bool(_IMPORT_PATH.fullmatch(self.start)),
+            "recipe.start",
+            self.start,
+            "an import path package.module:function",
+        )
         _require(self.optimizer in ("adam", "adamw"), "recipe.optimizer", self.optimizer, "adam or adamw")
-        _require(self.schedule in ("constant", "cosine"), "recipe.schedule", self.schedule, "constant or cosine")
+        _require(
+            self.schedule in ("constant", "cosine"), "recipe.schedule", self.schedule, "constant or cosine"
+        )
         for name in ("epochs", "batch_size", "patch"):
-            _require(_is_int(getattr(self, name)) and getattr(self, name) >= 1, f"recipe.{name}", getattr(self, name), "an integer >= 1")
+            _require(
+                _is_int(getattr(self, name)) and getattr(self, name) >= 1,
+                f"recipe.{name}",
+                getattr(self, name),
+                "an integer >= 1",
+            )
         for name in ("lr", "eps"):
-            _require(_is_number(getattr(self, name)) and getattr(self, name) > 0, f"recipe.{name}", getattr(self, name), "a number > 0")
+            _require(
+                _is_number(getattr(self, name)) and getattr(self, name) > 0,
+                f"recipe.{name}",
+                getattr(self, name),
+                "a number > 0",
+            )
         _require(0 <= self.ema_decay < 1, "recipe.ema_decay", self.ema_decay, "a number in [0, 1)")
-        _require(0 <= self.freeze_norm_after <= 1, "recipe.freeze_norm_after", self.freeze_norm_after, "a number in [0, 1]")
+        _require(
+            0 <= self.freeze_norm_after <= 1,
+            "recipe.freeze_norm_after",
+            self.freeze_norm_after,
+            "a number in [0, 1]",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,24 +249,51 @@ class Model:
 
     def __post_init__(self) -> None:
         _require_name(self.name, "model.name")
-        _require("." not in self.name, "model.name", self.name, "without a dot, which separates the tag of weights")
+        _require(
+            "." not in self.name, "model.name", self.name, "without a dot, which separates the tag of weights"
+        )
         for name in ("summary", "source", "licence"):
             value = getattr(self, name)
-            _require(isinstance(value, str) and bool(value.strip()), f"model {self.name}: {name}", value, "a text that says something")
-        _require(isinstance(self.network, str) and bool(_IMPORT_PATH.fullmatch(self.network)), f"model {self.name}: network", self.network, "an import path package.module:name")
+            _require(
+                isinstance(value, str) and bool(value.strip()),
+                f"model {self.name}: {name}",
+                value,
+                "a text that says something",
+            )
+        _require(
+            isinstance(self.network, str) and bool(_IMPORT_PATH.fullmatch(self.network)),
+            f"model {self.name}: network",
+            self.network,
+            "an import path package.module:name",
+        )
         object.__setattr__(self, "values", Values(self.values))
         _require(isinstance(self.facts, Facts), f"model {self.name}: facts", self.facts, "a Facts")
         for name, kind in (("options", Option), ("recipes", Recipe)):
             mapping = getattr(self, name)
-            _require(all(isinstance(value, kind) for value in mapping.values()), f"model {self.name}: {name}", mapping, f"a mapping of names to {kind.__name__}")
+            _require(
+                all(isinstance(value, kind) for value in mapping.values()),
+                f"model {self.name}: {name}",
+                mapping,
+                f"a mapping of names to {kind.__name__}",
+            )
             object.__setattr__(self, name, MappingProxyType(dict(mapping)))
         object.__setattr__(self, "tiny", MappingProxyType(dict(self.tiny)))
         unknown = set(self.tiny) - set(self.options)
         _require(not unknown, f"model {self.name}: tiny", sorted(unknown), "made of declared options")
-        _require(all(isinstance(item, Weights) for item in self.weights), f"model {self.name}: weights", self.weights, "a tuple of Weights")
+        _require(
+            all(isinstance(item, Weights) for item in self.weights),
+            f"model {self.name}: weights",
+            self.weights,
+            "a tuple of Weights",
+        )
         tags = [item.tag for item in self.weights]
         _require(len(set(tags)) == len(tags), f"model {self.name}: weights", tags, "of different tags")
-        _require(isinstance(self.geometry_for({}), Geometry), f"model {self.name}: geometry", self.geometry, "a Geometry for the default options")
+        _require(
+            isinstance(self.geometry_for({}), Geometry),
+            f"model {self.name}: geometry",
+            self.geometry,
+            "a Geometry for the default options",
+        )
 
     def resolve_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """All options with their values: the given ones over the defaults.
@@ -206,11 +304,23 @@ class Model:
         for name, value in given.items():
             option = self.options.get(name)
             if option is None:
-                raise DeclarationError(f"model {self.name} has no option {name!r}; it has: {', '.join(self.options) or 'none'}")
+                raise DeclarationError(
+                    f"model {self.name} has no option {name!r}; it has: {', '.join(self.options) or 'none'}"
+                )
             if option.type is float and _is_int(value):
                 value = float(value)
-            _require(type(value) is option.type, f"model {self.name}: option {name}", value, f"a {option.type.__name__}")
-            _require(not option.choices or value in option.choices, f"model {self.name}: option {name}", value, f"one of {', '.join(map(str, option.choices))}")
+            _require(
+                type(value) is option.type,
+                f"model {self.name}: option {name}",
+                value,
+                f"a {option.type.__name__}",
+            )
+            _require(
+                not option.choices or value in option.choices,
+                f"model {self.name}: option {name}",
+                value,
+                f"one of {', '.join(map(str, option.choices))}",
+            )
             resolved[name] = value
         return resolved
 
@@ -242,7 +352,12 @@ class Metric:
 
     def __post_init__(self) -> None:
         _require_name(self.name, "metric.name")
-        _require(bool(_IMPORT_PATH.fullmatch(self.function)), f"metric {self.name}: function", self.function, "an import path")
+        _require(
+            bool(_IMPORT_PATH.fullmatch(self.function)),
+            f"metric {self.name}: function",
+            self.function,
+            "an import path",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,7 +380,12 @@ class Dataset:
 
     def __post_init__(self) -> None:
         _require_name(self.name, "dataset.name")
-        _require(bool(_IMPORT_PATH.fullmatch(self.pairs)), f"dataset {self.name}: pairs", self.pairs, "an import path")
+        _require(
+            bool(_IMPORT_PATH.fullmatch(self.pairs)),
+            f"dataset {self.name}: pairs",
+            self.pairs,
+            "an import path",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,7 +405,12 @@ class Degradation:
     def __post_init__(self) -> None:
         _require_name(self.name, "degradation.name")
         for name in ("apply", "params", "draw"):
-            _require(bool(_IMPORT_PATH.fullmatch(getattr(self, name))), f"degradation {self.name}: {name}", getattr(self, name), "an import path")
+            _require(
+                bool(_IMPORT_PATH.fullmatch(getattr(self, name))),
+                f"degradation {self.name}: {name}",
+                getattr(self, name),
+                "an import path",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,7 +423,12 @@ class Loss:
 
     def __post_init__(self) -> None:
         _require_name(self.name, "loss.name")
-        _require(bool(_IMPORT_PATH.fullmatch(self.function)), f"loss {self.name}: function", self.function, "an import path")
+        _require(
+            bool(_IMPORT_PATH.fullmatch(self.function)),
+            f"loss {self.name}: function",
+            self.function,
+            "an import path",
+        )
 
 
 def _is_int(value: object) -> bool:
@@ -315,4 +445,9 @@ def _require(holds: bool, where: str, value: object, expected: str) -> None:
 
 
 def _require_name(value: object, where: str) -> None:
-    _require(isinstance(value, str) and bool(_NAME.fullmatch(value)), where, value, "a name of a-z, 0-9, '_', '-' and '.'")
+    _require(
+        isinstance(value, str) and bool(_NAME.fullmatch(value)),
+        where,
+        value,
+        "a name of a-z, 0-9, '_', '-' and '.'",
+    )
