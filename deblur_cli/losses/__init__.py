@@ -12,7 +12,9 @@ def deblur_losses() -> Iterable[Loss]:
     return (
         Loss(name="mse", summary="mean squared error", function="deblur_cli.losses.pixel:mse"),
         Loss(name="mae", summary="mean absolute error", function="deblur_cli.losses.pixel:mae"),
-        Loss(name="logcosh", summary="mean log cosh of the error", function="deblur_cli.losses.pixel:logcosh"),
+        Loss(
+            name="logcosh", summary="mean log cosh of the error", function="deblur_cli.losses.pixel:logcosh"
+        ),
         Loss(
             name="charbonnier",
             summary="mean sqrt(e^2 + 1e-6), a smooth mae",

@@ -1,0 +1,1 @@
+"""Training: one engine, recipes as data, run folders that resume."""

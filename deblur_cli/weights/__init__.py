@@ -1,6 +1,13 @@
 """Weights files: what they say about themselves, where they lie, how they are loaded."""
 
-from deblur_cli.weights.header import Header, file_sha256, load_strictly, read_header, read_tensors, write_weights
+from deblur_cli.weights.header import (
+    Header,
+    file_sha256,
+    load_strictly,
+    read_header,
+    read_tensors,
+    write_weights,
+)
 from deblur_cli.weights.lookup import CHECKPOINT, Source, header_of, load_network, released_path, resolve
 
 __all__ = [

@@ -26,7 +26,8 @@ class Header:
     options : the network's options, so that the file builds its own network
     training_data, credits : names of the data sets, and whom to credit for them
     recipe, run : the recipe as resolved, and the SHA-256 of the run record
-    scores : one mapping per data set: data, split, metrics, baseline, conditions
+    scores : one mapping per data set: data, split, pictures, scores of input and output, conditions
+    limits : what the weights are for and where they fail, in plain words
     """
 
     model: str
@@ -40,6 +41,7 @@ class Header:
     run: str = ""
     steps: int = 0
     scores: tuple[Mapping[str, Any], ...] = ()
+    limits: str = ""
     tool_version: str = ""
     format_version: int = FORMAT_VERSION
 
@@ -48,8 +50,8 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor], header: Header) -> 
     """Write tensors and header as one file, whole or not at all."""
     metadata = {_KEY: json.dumps(asdict(header), sort_keys=True)}
     data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata)
-    with atomic_write(path) as file:
-        file.write(data)
+    with atomic_write(path) as part:
+        part.write_bytes(data)
 
 
 def read_header(path: Path) -> Header:
@@ -61,7 +63,9 @@ def read_header(path: Path) -> Header:
     UsageError : it is not a weights file, or of a newer format than this program knows
     """
     if path.suffix in {".pth", ".pt", ".ckpt"}:
-        raise UsageError(f"{path} is a pickle, which can run code when it is read; weights are .safetensors files")
+        raise UsageError(
+            f"{path} is a pickle, which can run code when it is read; weights are .safetensors files"
+        )
     if not path.is_file():
         raise MissingError(f"weights file {path} does not exist")
     try:
@@ -70,12 +74,20 @@ def read_header(path: Path) -> Header:
     except (SafetensorError, OSError) as error:
         raise UsageError(f"{path} is not a readable safetensors file: {error}") from error
     if _KEY not in metadata:
-        raise UsageError(f"{path} does not say which model it belongs to; weights made by deblur train or deblur release do")
+        raise UsageError(
+            f"{path} does not say which model it belongs to; weights made by deblur train or deblur release do"
+        )
     content = json.loads(metadata[_KEY])
     if content.get("format_version", 0) > FORMAT_VERSION:
-        raise UsageError(f"{path} has format {content['format_version']}, this program knows up to {FORMAT_VERSION}: upgrade deblur-cli")
+        raise UsageError(
+            f"{path} has format {content['format_version']}, this program knows up to {FORMAT_VERSION}: upgrade deblur-cli"
+        )
     known = {item.name for item in fields(Header)}
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items() if name in known}
+    values = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in content.items()
+        if name in known
+    }
     return Header(**values)
 
 
@@ -92,7 +104,9 @@ def load_strictly(network: torch.nn.Module, tensors: Mapping[str, Tensor], *, or
     """
     expected = network.state_dict()
     # num_batches_tracked only counts; released files leave it out
-    missing = sorted(name for name in expected.keys() - tensors.keys() if not name.endswith("num_batches_tracked"))
+    missing = sorted(
+        name for name in expected.keys() - tensors.keys() if not name.endswith("num_batches_tracked")
+    )
     unexpected = sorted(tensors.keys() - expected.keys())
     shapes = [
         f"{name} is {tuple(tensors[name].shape)}, the network has {tuple(expected[name].shape)}"

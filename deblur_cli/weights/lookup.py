@@ -52,7 +52,9 @@ def resolve(host: Host, spec: str, *, weights: Path | None = None) -> Source:
         source = _from_file(host, _checkpoint(weights))
         named = host.model(spec) if spec else source.model
         if named.name != source.model.name:
-            raise UsageError(f"{weights} holds weights of {source.model.name}, not of {named.name}; leave out -m or give the right file")
+            raise UsageError(
+                f"{weights} holds weights of {source.model.name}, not of {named.name}; leave out -m or give the right file"
+            )
         return source
     path = Path(spec)
     if path.suffix in {".safetensors", ".pth", ".pt", ".ckpt"} or (path.is_dir() and spec not in host.models):
@@ -89,7 +91,9 @@ def load_network(source: Source) -> torch.nn.Module:
     """
     if source.path is None:
         name = source.model.name
-        raise MissingError(f"model {name} has no weights yet; train it with: deblur train --data NAME -m {name}, or give --weights FILE")
+        raise MissingError(
+            f"model {name} has no weights yet; train it with: deblur train --data NAME -m {name}, or give --weights FILE"
+        )
     network: torch.nn.Module = source.model.build(source.options)
     load_strictly(network, read_tensors(source.path), origin=str(source.path))
     return network.float().eval()
@@ -107,9 +111,13 @@ def _released(model: Model, tag: str) -> Source:
     item = found[tag]
     path = released_path(model, item)
     if path is None:
-        raise MissingError(f"weights file {item.file} of {model.name}.{tag} is not installed; reinstall the package that brings {model.name}")
+        raise MissingError(
+            f"weights file {item.file} of {model.name}.{tag} is not installed; reinstall the package that brings {model.name}"
+        )
     if item.sha256 is not None and file_sha256(path) != item.sha256:
-        raise UsageError(f"{path} is damaged: its SHA-256 is not the one that {model.name} declares; reinstall the package")
+        raise UsageError(
+            f"{path} is damaged: its SHA-256 is not the one that {model.name} declares; reinstall the package"
+        )
     return Source(model=model, options=model.resolve_options(read_header(path).options), path=path, tag=tag)
 
 

@@ -1,0 +1,57 @@
+"""`deblur release`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deblur_cli.cli import console
+from deblur_cli.cli.options import Json, Quiet, Verbose
+
+
+def release(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, or a weights file.")],
+    tag: Annotated[str, typer.Option("--tag", metavar="TAG", help="What the weights are for: photo, cifar10, reds, ...")],
+    data: Annotated[list[str], typer.Option("--data", metavar="NAME[:SPLIT]", help="Data sets or folders to measure on. Split: val.")],
+    licence: Annotated[str, typer.Option("--licence", metavar="TEXT", help="Licence of the weights.")],
+    credit: Annotated[list[str] | None, typer.Option("--credit", metavar="TEXT", help="Whom to credit for the data.", show_default=False)] = None,
+    limits: Annotated[str, typer.Option("--limits", metavar="TEXT", help="What the weights are for and where they fail.", show_default=False)] = "",
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where file and card go.")] = Path("weights"),
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Pictures a data set. Default: all.", show_default=False)] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make a weights file and its card from a training run.
+
+    The scores in the card are measured now, in float32 on whole pictures.
+
+    Examples:
+
+        deblur release runs/first --tag photo --data gopro reds --licence "CC BY 4.0"
+
+        deblur release runs/first --tag mine --data my-pairs/ --licence CC0 -o /tmp/mine
+    """
+    from deblur_cli.evaluation.release import release as make_release
+    from deblur_cli.host.manager import Host
+    from deblur_cli.weights import file_sha256
+
+    named = [item.rpartition(":") if ":" in item and not Path(item).exists() else (item, "", "val") for item in data]
+    path = make_release(
+        run,
+        output,
+        tag=tag,
+        data=[(name, split) for name, _, split in named],
+        licence=licence,
+        credits=credit or [],
+        limits=limits,
+        host=Host.discover(),
+        limit=limit,
+        progress=console.note,
+    )
+    if json:
+        console.json_line({"weights": path, "card": path.with_suffix(".md"), "sha256": file_sha256(path)})
+    else:
+        console.result(f"{path}")
+        console.result(f"{path.with_suffix('.md')}")
+        console.note(f"declare it: Weights(tag={tag!r}, file={path.name!r}, sha256={file_sha256(path)!r})")

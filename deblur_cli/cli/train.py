@@ -1,0 +1,303 @@
+"""`deblur train`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deblur_cli.cli import console
+from deblur_cli.cli.options import Device, Dtype, Json, ModelName, Quiet, Seed, Verbose
+
+if TYPE_CHECKING:
+    from deblur_cli.host.manager import Host
+    from deblur_cli.training.engine import Progress
+    from deblur_cli.training.session import Request
+
+_SAY_EVERY_S = 30.0
+
+
+def train(
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--data",
+            metavar="NAME|PATH",
+            help="Data sets or folders of pairs; several are mixed by their area.",
+            show_default=False,
+        ),
+    ] = None,
+    model: ModelName = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="RUN",
+            help="Run folder. Default: runs/MODEL-DATA-N.",
+            show_default=False,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in -o from its last checkpoint.")
+    ] = False,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe",
+            metavar="NAME",
+            help="One of the model's recipes. Default: its first.",
+            show_default=False,
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option("--epochs", metavar="N", min=1, help="Stop after so many epochs.", show_default=False),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", metavar="N", min=1, help="Stop after so many steps.", show_default=False),
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            "--minutes", metavar="M", min=0.01, help="Stop after so many minutes.", show_default=False
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            "--batch-size",
+            metavar="N",
+            min=1,
+            help="Crops a step. Default: the recipe's.",
+            show_default=False,
+        ),
+    ] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option("--lr", metavar="X", help="Learning rate. Default: the recipe's.", show_default=False),
+    ] = None,
+    patch: Annotated[
+        int | None,
+        typer.Option(
+            "--patch",
+            metavar="N",
+            min=1,
+            help="Side of a crop, pixels. Default: the recipe's.",
+            show_default=False,
+        ),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", metavar="NAME=VALUE", help="Options of the network.", show_default=False),
+    ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            "--init",
+            metavar="WEIGHTS",
+            help="Start from these weights: a name.tag, file or run.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Seed = 0,
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers", metavar="N", min=0, help="Processes that read pictures; 0 reads in this one."
+        ),
+    ] = 0,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Train a model.
+
+    Every epoch is validated and saved; Ctrl-C saves too, and --resume goes on where it stopped.
+
+    Examples:
+
+        deblur train --data reds
+
+        deblur train --data gopro my-pairs/ -m rednet30 --minutes 30 -o runs/first
+    """
+    from deblur_cli.cli.signals import stop_on_signals
+    from deblur_cli.host.manager import Host
+    from deblur_cli.training.session import run_training
+
+    host = Host.discover()
+    if resume:
+        request, folder = _resumed(output, data, epochs=epochs, steps=steps, minutes=minutes)
+    else:
+        request, folder = _fresh(
+            host,
+            output,
+            data,
+            model,
+            recipe,
+            overrides={"batch_size": batch_size, "lr": lr, "patch": patch},
+            option=option or [],
+            budget={"epochs": epochs, "steps": steps, "minutes": minutes},
+            rest={"seed": seed, "workers": workers, "device": device, "dtype": dtype, "init": init},
+        )
+    console.note(f"training {request.model} on {', '.join(request.data)}, run folder {folder}")
+    with stop_on_signals() as stop, _Reporter() as reporter:
+        finished = run_training(
+            request,
+            folder,
+            host=host,
+            command=sys.argv,
+            resume=resume,
+            should_stop=lambda: stop.wanted,
+            report=reporter,
+            warn=console.warn,
+        )
+    if not finished:
+        console.note(f"stopped and saved; go on with: deblur train --resume -o {folder}")
+        raise stop.as_exception()
+    if json:
+        console.json_line(
+            {"run": str(folder), "model": request.model, "step": reporter.step, **(reporter.scores or {})}
+        )
+    else:
+        console.result(f"{folder}")
+        console.note(f"try it: deblur image.png -m {folder}")
+
+
+def _fresh(
+    host: "Host",
+    output: Path | None,
+    data: list[str] | None,
+    model: str | None,
+    recipe: str | None,
+    *,
+    overrides: dict[str, Any],
+    option: list[str],
+    budget: dict[str, Any],
+    rest: dict[str, Any],
+) -> "tuple[Request, Path]":
+    """A new run as the options ask for it."""
+    from deblur_cli.errors import UsageError
+    from deblur_cli.training.session import Request
+
+    if not data:
+        raise UsageError(
+            "say what to train on with --data: a data set (deblur make-dataset makes one) or a folder of pairs"
+        )
+    name = host.model(model or host.default_model()).name
+    request = Request(
+        model=name,
+        data=tuple(data),
+        recipe=recipe,
+        options=_options(host, name, option),
+        overrides={key: value for key, value in overrides.items() if value is not None},
+        **budget,
+        **rest,
+    )
+    return request, output or _next_folder(name, data)
+
+
+def _resumed(output: Path | None, data: list[str] | None, **budget: Any) -> "tuple[Request, Path]":
+    """The request of the run in `output`; only its end may be moved."""
+    from dataclasses import fields
+
+    from deblur_cli.errors import UsageError
+    from deblur_cli.training.run_folder import RunFolder
+    from deblur_cli.training.session import Request
+
+    if output is None:
+        raise UsageError("say which run to go on with: deblur train --resume -o RUN")
+    if data:
+        raise UsageError("a resumed run keeps its own data; leave out --data")
+    saved = RunFolder(output).read_record()["request"]
+    if any(value is not None for value in budget.values()):
+        saved |= budget
+    saved["data"] = tuple(saved["data"])
+    return Request(**{item.name: saved[item.name] for item in fields(Request)}), output
+
+
+def _options(host: "Host", model: str, given: list[str]) -> dict[str, Any]:
+    """NAME=VALUE as values of the types that the model declares."""
+    from deblur_cli.errors import UsageError
+
+    declared = host.model(model).options
+    result: dict[str, Any] = {}
+    for item in given:
+        name, equals, text = item.partition("=")
+        if not equals or name not in declared:
+            raise UsageError(
+                f"--option {item}: {model} takes {', '.join(f'{key}=VALUE' for key in declared) or 'no options'}"
+            )
+        kind = declared[name].type
+        try:
+            result[name] = text.lower() in {"1", "true", "yes"} if kind is bool else kind(text)
+        except ValueError as error:
+            raise UsageError(f"--option {item}: {name} is a {kind.__name__}") from error
+    return result
+
+
+def _next_folder(model: str, data: list[str]) -> Path:
+    """The first of runs/MODEL-DATA-1, -2, ... that does not exist."""
+    stem = "-".join([model, *(Path(name).name for name in data)])
+    number = 1
+    while (folder := Path("runs") / f"{stem}-{number}").exists():
+        number += 1
+    return folder
+
+
+class _Reporter:
+    """Shows progress: a bar on a terminal, else a line now and then; and the scores of each epoch."""
+
+    def __init__(self) -> None:
+        self.step = 0
+        self.scores: dict[str, float] | None = None
+        self._said = -_SAY_EVERY_S
+        self._bar: Any = None  # rich.progress.Progress, imported when a bar is drawn
+
+    def __enter__(self) -> "_Reporter":
+        if sys.stderr.isatty() and not console.is_quiet():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.percentage:.0f} %"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._bar.add_task("training", total=1.0)
+            self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, progress: "Progress") -> None:
+        from dataclasses import asdict
+
+        self.step = progress.step
+        line = (
+            f"step {progress.step}, epoch {progress.epoch}, {progress.done:.0%}, loss {progress.loss:.5f}, "
+            f"lr {progress.lr:.1e}, {progress.images_per_second:.1f} images/s"
+        )
+        if self._bar is not None:
+            self._bar.update(0, completed=progress.done, description=line)
+        if progress.validation is not None:
+            self.scores = asdict(progress.validation)
+            found = progress.validation
+            console.note(
+                f"step {progress.step}, epoch {progress.epoch}: validation PSNR {found.psnr:.3f} dB "
+                f"(blurred {found.blurry_psnr:.3f}), SSIM {found.ssim:.4f} (blurred {found.blurry_ssim:.4f}), "
+                f"loss {found.val_loss:.5f}"
+            )
+        elif self._bar is None and progress.seconds - self._said >= _SAY_EVERY_S:
+            self._said = progress.seconds
+            console.note(line)

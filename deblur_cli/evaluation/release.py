@@ -1,0 +1,107 @@
+"""From a training run to a released weights file and its card. The scores are measured here, never typed."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from deblur_cli.data import Pair, open_pairs
+from deblur_cli.errors import UsageError
+from deblur_cli.evaluation.evaluate import evaluate
+from deblur_cli.host.declarations import Metric
+from deblur_cli.host.manager import Host
+from deblur_cli.pictures.atomic import atomic_write
+from deblur_cli.restore.restorer import Restorer
+from deblur_cli.weights import Header, Source, load_strictly, read_header, read_tensors, resolve, write_weights
+from deblur_cli.weights.card import card_text
+
+MAX_HALF_LOSS_DB = 0.01
+MAX_FILE_BYTES = 16_000_000
+CONDITIONS = "whole pictures, RGB, float32, exact tiles, output clipped to [0, 1] and not rounded, no border cut"
+
+
+def release(
+    run: Path,
+    folder: Path,
+    *,
+    tag: str,
+    data: Sequence[tuple[str, str]],
+    licence: str,
+    credits: Sequence[str],
+    limits: str,
+    host: Host,
+    limit: int | None = None,
+    progress: Callable[[str], None] = lambda message: None,
+) -> Path:
+    """Write NAME.TAG.safetensors and NAME.TAG.md into `folder`; returns the path of the weights.
+
+    Parameters
+    ----------
+    run : run folder or weights file
+    data : (data set or folder, split) to measure on
+    licence : of the weights
+    limit : pictures a set, None for all
+
+    Raises
+    ------
+    UsageError : the file would be larger than 16 MB
+    MissingError : the run or the data is not there
+    """
+    source = resolve(host, str(run))
+    assert source.path is not None  # a run folder or file always has one
+    metrics = [host.metric(name) for name in ("psnr", "ssim")]
+    pairs = {f"{name}/{split}": (name, split, open_pairs(host, name, split=split)) for name, split in data}
+    tensors = _floating(read_tensors(source.path))
+    halves = {name: value.half() for name, value in tensors.items()}
+    sample = [chosen[0] for _, _, chosen in pairs.values()]
+    progress("comparing float16 with float32 weights")
+    loss_db = _psnr(source, tensors, sample, metrics) - _psnr(source, halves, sample, metrics)
+    stored, dtype = (halves, "float16") if loss_db < MAX_HALF_LOSS_DB else (tensors, "float32")
+    restorer = _restorer(source, stored)
+    scores = []
+    for label, (name, split, chosen) in pairs.items():
+        progress(f"measuring {label}")
+        scores.append(_score(name, split, evaluate(restorer, chosen, metrics, limit=limit)))
+    header = replace(
+        read_header(source.path), dtype=dtype, licence=licence, credits=tuple(credits), limits=limits, scores=tuple(scores)
+    )
+    return _write(folder / f"{source.model.name}.{tag}.safetensors", stored, header, source)
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], header: Header, source: Source) -> Path:
+    size = sum(value.nbytes for value in tensors.values())
+    if size > MAX_FILE_BYTES:
+        raise UsageError(f"{path.name} would take {size / 1e6:.0f} MB; released files hold at most {MAX_FILE_BYTES / 1e6:.0f} MB")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_weights(path, tensors, header)
+    parameters = sum(value.numel() for value in source.model.build(source.options).parameters())
+    with atomic_write(path.with_suffix(".md")) as part:
+        part.write_text(card_text(path, header, parameters=parameters, source=source.model.source), encoding="utf-8")
+    return path
+
+
+def _floating(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Without the counters of batch norm, which inference does not need."""
+    return {name: value for name, value in tensors.items() if value.is_floating_point()}
+
+
+def _restorer(source: Source, tensors: Mapping[str, Tensor]) -> Restorer:
+    network: torch.nn.Module = source.model.build(source.options)
+    load_strictly(network, {name: value.float() for name, value in tensors.items()}, origin=source.label)
+    return Restorer(network.eval(), model=source.model, options=source.options, dtype="float32")
+
+
+def _psnr(source: Source, tensors: Mapping[str, Tensor], pairs: Sequence[Pair], metrics: Sequence[Metric]) -> float:
+    return evaluate(_restorer(source, tensors), pairs, metrics).summary().score("psnr").restored
+
+
+def _score(data: str, split: str, found: Any) -> dict[str, Any]:
+    summary = found.summary().as_json()
+    names = ("pictures", "blurry", "restored", "pooled_psnr_blurry", "pooled_psnr_restored")
+    return {
+        "data": data if "/" not in data else Path(data).name, "split": split, "conditions": CONDITIONS,
+        "pairs_sha256": found.pairs_sha256, **{name: summary[name] for name in names},
+    }

@@ -1,0 +1,110 @@
+"""The folder of a training run: run.json, metrics.csv, last/ and best/ checkpoints, each written whole or not at all."""
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from deblur_cli.errors import MissingError, UsageError
+from deblur_cli.pictures.atomic import atomic_write
+from deblur_cli.weights import CHECKPOINT, Header, write_weights
+
+
+class RunFolder:
+    """Reads and writes one run. A checkpoint holds weights.safetensors (for -m), state.safetensors and state.json."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is something to resume from."""
+        return self._checkpoint("last") is not None
+
+    def begin(self, record: Mapping[str, Any]) -> None:
+        """Make the folder and write run.json.
+
+        Raises UsageError where a run is already there.
+        """
+        if (self.path / "run.json").exists():
+            raise UsageError(
+                f"{self.path} holds a run already; go on with --resume, or choose another folder with -o"
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._write_text("run.json", json.dumps(record, indent=2) + "\n")
+
+    def read_record(self) -> dict[str, Any]:
+        """What run.json says. Raises MissingError where there is no run."""
+        try:
+            record: dict[str, Any] = json.loads((self.path / "run.json").read_text())
+        except FileNotFoundError as error:
+            raise MissingError(f"{self.path} holds no run to resume: there is no run.json") from error
+        return record
+
+    def write_metrics(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """metrics.csv: one row per validation."""
+        text = io.StringIO()
+        if rows:
+            writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        self._write_text("metrics.csv", text.getvalue())
+
+    def write_best(self, weights: Mapping[str, Tensor], header: Header) -> None:
+        """Keep the weights that scored best so far."""
+        (self.path / "best").mkdir(exist_ok=True)
+        write_weights(self.path / "best" / CHECKPOINT, weights, header)
+
+    def write_last(
+        self,
+        *,
+        weights: Mapping[str, Tensor],
+        header: Header,
+        tensors: Mapping[str, Tensor],
+        state: Mapping[str, Any],
+    ) -> None:
+        """Replace the checkpoint that a resumed run starts from."""
+        fresh, kept, old = (self.path / name for name in ("last.new", "last", "last.old"))
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir()
+        write_weights(fresh / CHECKPOINT, weights, header)
+        with atomic_write(fresh / "state.safetensors") as part:
+            part.write_bytes(
+                save({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
+            )
+        with atomic_write(fresh / "state.json") as part:
+            part.write_bytes(json.dumps(state).encode())
+        # a folder cannot be replaced in one step: at every moment `last` or `last.old` is whole
+        shutil.rmtree(old, ignore_errors=True)
+        if kept.exists():
+            kept.rename(old)
+        fresh.rename(kept)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def read_last(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and state of the last checkpoint. Raises MissingError where there is none."""
+        folder = self._checkpoint("last")
+        if folder is None:
+            raise MissingError(f"{self.path} has no checkpoint to resume from")
+        state: dict[str, Any] = json.loads((folder / "state.json").read_text())
+        return load_file(folder / "state.safetensors"), state
+
+    def _checkpoint(self, name: str) -> Path | None:
+        return next(
+            (
+                folder
+                for folder in (self.path / name, self.path / f"{name}.old")
+                if (folder / "state.json").is_file()
+            ),
+            None,
+        )
+
+    def _write_text(self, name: str, text: str) -> None:
+        with atomic_write(self.path / name) as part:
+            part.write_bytes(text.encode())

@@ -1,0 +1,221 @@
+"""From what a user asks for to a training that runs: models, recipe, data, run folder."""
+
+import hashlib
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from deblur_cli import __version__
+from deblur_cli.data import Pair, open_pairs
+from deblur_cli.errors import MissingError, UsageError
+from deblur_cli.host.declarations import DeclarationError, Model, Recipe, import_object
+from deblur_cli.host.manager import Host
+from deblur_cli.restore.devices import pick_device, pick_dtype
+from deblur_cli.training.crops import Crops, batches_per_epoch
+from deblur_cli.training.engine import Job, Progress, train
+from deblur_cli.training.run_folder import RunFolder
+from deblur_cli.training.schedule import Budget
+from deblur_cli.training.state import State
+from deblur_cli.weights import Header, load_strictly, read_header, read_tensors, resolve
+
+HELD_OUT = 20
+"""Of a data set without a validation split, every 20th pair is held out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is asked for; saved in run.json and all that a resumed run needs.
+
+    data : names of data sets or folders; init : weights to start from
+    overrides : fields of the recipe with their new values
+    """
+
+    model: str
+    data: tuple[str, ...]
+    recipe: str | None = None
+    options: Mapping[str, Any]
+    overrides: Mapping[str, Any]
+    epochs: int | None = None
+    steps: int | None = None
+    minutes: float | None = None
+    seed: int = 0
+    workers: int = 0
+    device: str = "auto"
+    dtype: str = "auto"
+    init: str | None = None
+
+
+def run_training(
+    request: Request,
+    folder: Path,
+    *,
+    host: Host,
+    command: Sequence[str],
+    resume: bool = False,
+    should_stop: Callable[[], bool] = lambda: False,
+    report: Callable[[Progress], None] = lambda progress: None,
+    warn: Callable[[str], None] = lambda message: None,
+) -> bool:
+    """Train as asked; the run folder holds the result. Returns whether the training came to its end.
+
+    Raises
+    ------
+    MissingError : model, data, device or weights are not there
+    UsageError : the request contradicts itself or the run folder
+    """
+    model = host.model(request.model)
+    recipe = _recipe(model, request)
+    options = _resolved(model, request.options)
+    device = pick_device(request.device)
+    train_pairs, val_pairs = _open_data(host, request.data)
+    crops = Crops(train_pairs, patch=recipe.patch, flips=recipe.flips, seed=request.seed)
+    budget = Budget.choose(
+        recipe,
+        steps_per_epoch=batches_per_epoch(crops, batch_size=recipe.batch_size),
+        epochs=request.epochs,
+        steps=request.steps,
+        minutes=request.minutes,
+    )
+    run = RunFolder(folder)
+    environment = _environment(device)
+    if resume:
+        _warn_of_changes(run.read_record()["environment"], environment, warn)
+    else:
+        run.begin(
+            {
+                "command": list(command),
+                "request": asdict(request),
+                "recipe": asdict(recipe),
+                "options": options,
+                "environment": environment,
+                "train_pairs": len(train_pairs),
+                "val_pairs": len(val_pairs),
+                "data_sha256": _names_hash(train_pairs, val_pairs),
+            }
+        )
+    header = Header(
+        model=model.name,
+        options=options,
+        values=model.values.value,
+        training_data=request.data,
+        recipe=asdict(recipe),
+        run=hashlib.sha256((folder / "run.json").read_bytes()).hexdigest(),
+        tool_version=__version__,
+    )
+    state = _begin(model, options, recipe, request, host=host, device=device)
+    if resume:
+        state.restore(*run.read_last())
+    job = Job(
+        model=model,
+        options=options,
+        recipe=recipe,
+        loss=import_object(host.loss(recipe.loss).function),
+        budget=budget,
+        train_pairs=train_pairs,
+        val_pairs=val_pairs,
+        data=request.data,
+        seed=request.seed,
+        workers=request.workers,
+        device=device,
+        dtype=pick_dtype(request.dtype, device=device),
+    )
+    return train(job, state, run=run, header=header, should_stop=should_stop, report=report)
+
+
+def _recipe(model: Model, request: Request) -> Recipe:
+    """The recipe asked for, else the model's first, with the user's changes."""
+    name = request.recipe or next(iter(model.recipes), None)
+    if name is None:
+        raise MissingError(f"model {model.name} declares no recipe, so it cannot be trained")
+    if name not in model.recipes:
+        raise MissingError(f"model {model.name} has no recipe {name!r}; it has: {', '.join(model.recipes)}")
+    try:
+        return replace(model.recipes[name], **request.overrides)
+    except DeclarationError as error:
+        raise UsageError(str(error)) from error
+
+
+def _resolved(model: Model, options: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return model.resolve_options(options)
+    except DeclarationError as error:
+        raise UsageError(str(error)) from error
+
+
+def _open_data(host: Host, names: Sequence[str]) -> tuple[list[Pair], list[Pair]]:
+    """Training and validation pairs of all data sets together."""
+    train_pairs: list[Pair] = []
+    val_pairs: list[Pair] = []
+    for name in names:
+        pairs = list(open_pairs(host, name, split="train"))
+        try:
+            held_out = list(open_pairs(host, name, split="val"))
+        except MissingError:
+            held_out = []
+        if not held_out or {pair.name for pair in held_out} == {pair.name for pair in pairs}:
+            held_out = pairs[::HELD_OUT]
+            pairs = [pair for index, pair in enumerate(pairs) if index % HELD_OUT] or pairs
+        train_pairs += pairs
+        val_pairs += held_out
+    return train_pairs, val_pairs
+
+
+def _begin(
+    model: Model,
+    options: Mapping[str, Any],
+    recipe: Recipe,
+    request: Request,
+    *,
+    host: Host,
+    device: torch.device,
+) -> State:
+    """The state before step 1: fresh from the seed, or from the weights of --init."""
+    torch.manual_seed(request.seed)
+    network: torch.nn.Module = model.build(options)
+    if request.init is not None:
+        source = resolve(host, request.init)
+        if source.path is None:
+            raise MissingError(f"--init {request.init}: the model has no weights")
+        if read_header(source.path).model != model.name:
+            raise UsageError(
+                f"--init {request.init} holds weights of {source.model.name}, not of {model.name}"
+            )
+        load_strictly(network, read_tensors(source.path), origin=str(source.path))
+    elif recipe.start is not None:
+        import_object(recipe.start)(network)
+    return State.begin(network.to(device, memory_format=torch.channels_last), recipe)
+
+
+def _environment(device: torch.device) -> dict[str, Any]:
+    """What a result depends on besides the request."""
+    return {
+        "deblur_cli": __version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _warn_of_changes(before: Mapping[str, Any], now: Mapping[str, Any], warn: Callable[[str], None]) -> None:
+    changed = [
+        f"{name} was {before.get(name)}, is {value}"
+        for name, value in now.items()
+        if before.get(name) != value
+    ]
+    if changed:
+        warn(f"the resumed run will not be bit for bit the uninterrupted one: {'; '.join(changed)}")
+
+
+def _names_hash(*sets: Sequence[Pair]) -> str:
+    digest = hashlib.sha256()
+    for pairs in sets:
+        digest.update("\n".join(pair.name for pair in pairs).encode() + b"\0")
+    return digest.hexdigest()

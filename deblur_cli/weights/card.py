@@ -1,0 +1,60 @@
+"""The card beside a released weights file: generated from the file's header, never typed."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from deblur_cli.weights.header import Header, file_sha256
+
+
+def card_text(path: Path, header: Header, *, parameters: int, source: str) -> str:
+    """The Markdown card of a weights file. Scores, data, licence and recipe are the header's."""
+    name = path.name.removesuffix(".safetensors")
+    lines = [
+        f"# {name}",
+        "",
+        f"Weights of `{header.model}` ({source}). Use: `deblur image.png -m {name}`.",
+        "",
+        "| | |",
+        "| --- | --- |",
+        f"| file | `{path.name}`, {path.stat().st_size / 1e6:.1f} MB, stored as {header.dtype} |",
+        f"| SHA-256 | `{file_sha256(path)}` |",
+        f"| parameters | {parameters:,} |",
+        f"| options | {_pairs(header.options)} |",
+        f"| trained on | {', '.join(header.training_data)} |",
+        f"| steps | {header.steps:,} |",
+        f"| recipe | {_pairs(header.recipe)} |",
+        f"| run record | SHA-256 `{header.run}` |",
+        f"| licence of the weights | {header.licence} |",
+        f"| made with | deblur-cli {header.tool_version} |",
+        "",
+        "## Scores",
+        "",
+        "Means over the pictures of a set; PSNR in dB, SSIM with the Gaussian window 11x11. The blurred input's own score stands beside.",
+        "",
+        "| data | split | pictures | blurred PSNR | restored PSNR | blurred SSIM | restored SSIM | pairs |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- |",
+        *(_score_row(score) for score in header.scores),
+        "",
+        *(f"{condition}." for condition in dict.fromkeys(str(score["conditions"]) for score in header.scores)),
+        "",
+        "## Limits",
+        "",
+        header.limits or "Not described.",
+        "",
+        "## Credits",
+        "",
+        *(f"- {credit}" for credit in header.credits),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _score_row(score: Mapping[str, Any]) -> str:
+    return (
+        f"| {score['data']} | {score['split']} | {score['pictures']} | {score['blurry']['psnr']:.3f} | {score['restored']['psnr']:.3f} "
+        f"| {score['blurry']['ssim']:.4f} | {score['restored']['ssim']:.4f} | `{score['pairs_sha256'][:12]}` |"
+    )
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in values.items() if value not in (None, "")) or "none"
