@@ -1,6 +1,6 @@
 """The hooks a plugin may implement. Each takes no argument and returns an iterable of declarations.
 
-They are called once per process, the first time something asks for what they declare.
+They are called once for each `Host`, when it is built: be quick, and import nothing heavy.
 """
 
 from collections.abc import Iterable

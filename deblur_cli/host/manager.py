@@ -18,7 +18,7 @@ import pluggy
 
 from deblur_cli.errors import MissingError
 from deblur_cli.host import hookspecs
-from deblur_cli.host.declarations import API, Dataset, Degradation, Loss, Metric, Model, Weights
+from deblur_cli.host.declarations import API, Dataset, Degradation, Loss, Metric, Model
 from deblur_cli.host.failures import Failure, PluginError, Stage, describe
 from deblur_cli.host.sources import FIRST_PARTY, Candidate, candidates, split_list
 
@@ -196,14 +196,6 @@ class Host:
             if any(item is declaration for item in plugin.declarations):
                 return plugin
         raise KeyError(declaration.name)
-
-    def weights_file(self, model: Model, weights: Weights) -> Path | None:
-        """Where a declared weights file lies: beside the plugin, else among the released ones; None if nowhere."""
-        package = Path(__file__).parents[1]
-        folders = [package / "_released", package.parent / "weights"]
-        if (folder := self.plugin_of(model).folder) is not None:
-            folders = [folder, folder / "weights", *folders]
-        return next((path for path in (folder / weights.file for folder in folders) if path.is_file()), None)
 
     def failure(self, plugin: str) -> Failure | None:
         """The failure that set this plugin aside, if there is one."""

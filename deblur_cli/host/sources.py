@@ -80,16 +80,12 @@ def split_list(text: str) -> list[str]:
 
 
 def _installed() -> Iterator[Candidate]:
-    known: dict[
-        int, tuple[str, str]
-    ] = {}  # reading a distribution's metadata is slow, and ours has many entry points
+    known: dict[int, tuple[str, str]] = {}  # reading metadata is slow, and ours has many entry points
     for entry in entry_points(group=GROUP):
-        name, version = (
-            known.setdefault(id(entry.dist), _identity(entry))
-            if id(entry.dist) not in known
-            else known[id(entry.dist)]
-        )
-        yield Candidate(name=entry.name, value=entry.value, distribution=name, version=version)
+        if id(entry.dist) not in known:
+            known[id(entry.dist)] = _identity(entry)
+        distribution, version = known[id(entry.dist)]
+        yield Candidate(name=entry.name, value=entry.value, distribution=distribution, version=version)
 
 
 def _identity(entry: EntryPoint) -> tuple[str, str]:

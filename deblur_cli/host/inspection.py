@@ -1,0 +1,78 @@
+"""What can be known about a declared model without importing torch: where its files lie, and whether they are there."""
+
+import ast
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from deblur_cli.host.declarations import Model, Weights
+
+
+def released_path(model: Model, weights: Weights) -> Path | None:
+    """Where a declared weights file lies: beside the plugin's package, or in the released weights; None if nowhere."""
+    package = _source(model.network.partition(":")[0].partition(".")[0])
+    here = Path(__file__).parent.parent
+    beside = [package.parent, package.parent / "weights"] if package else []
+    for folder in (*beside, here / "_released", here.parent / "weights"):
+        if (folder / weights.file).is_file():
+            return folder / weights.file
+    return None
+
+
+def problems(model: Model) -> tuple[str, ...]:
+    """What is visibly wrong with a model: weights that are not there, a network that cannot be found.
+
+    A network that is there and fails when it is built shows only in `deblur plugins check`, which imports torch.
+    """
+    found = []
+    network = _missing_network(model.network)
+    if network:
+        found.append(network)
+    for weights in model.weights:
+        if weights.url is None and released_path(model, weights) is None:
+            found.append(f"weights file {weights.file} is missing")
+    return tuple(found)
+
+
+def _missing_network(path: str) -> str | None:
+    """Why the import path cannot lead anywhere, or None if it may."""
+    module, _, name = path.partition(":")
+    source = _source(module)
+    if source is None:
+        return f"network {path}: there is no module {module}"
+    if source.suffix != ".py":
+        return None
+    try:
+        tree = ast.parse(source.read_bytes())
+    except (OSError, SyntaxError, ValueError) as error:
+        return f"network {path}: {source.name} cannot be read as Python ({error})"
+    names = _names(tree)
+    if name.partition(".")[0] in names or names & {"*", "__getattr__"}:
+        return None
+    return f"network {path}: {source.name} defines no {name}"
+
+
+def _source(module: str) -> Path | None:
+    """The file of a module, found without importing it (but for the packages it lies in)."""
+    loaded = sys.modules.get(module)
+    if loaded is not None:
+        file = getattr(loaded, "__file__", None)
+        return Path(file) if file else None
+    try:
+        spec = find_spec(module)
+    except (Exception, SystemExit):  # a stranger's package is imported on the way, and may do anything
+        return None
+    return Path(spec.origin) if spec is not None and spec.origin else None
+
+
+def _names(tree: ast.Module) -> set[str]:
+    """Every name that the module may bind at its top level."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.alias):
+            names.add((node.asname or node.name).partition(".")[0])
+    return names
