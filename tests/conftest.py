@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,23 @@ class Identity:
     def args(self, model: str = "identity") -> list[str]:
         """The options that choose this network."""
         return ["-m", model, "--weights", str(self.weights[model])]
+
+
+REQUIRED_MARKS = frozenset(os.environ.get("DEBLUR_REQUIRE_MARKS", "").replace(",", " ").split())
+"""Marks whose tests may not be skipped: `.ci/run` names realdata where the data is there."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn the skip of a test with a required mark into a failure."""
+    report = yield
+    missing = sorted(name for name in REQUIRED_MARKS if item.get_closest_marker(name))
+    if report.skipped and not hasattr(report, "wasxfail") and missing:
+        report.outcome = "failed"
+        report.longrepr = (
+            f"skipped, but DEBLUR_REQUIRE_MARKS wants {', '.join(missing)} to run: {report.longrepr}"
+        )
+    return report
 
 
 @pytest.fixture(scope="session")
