@@ -24,14 +24,13 @@ def problems(model: Model) -> tuple[str, ...]:
 
     A network that is there and fails when it is built shows only in `deblur plugins check`, which imports torch.
     """
-    found = []
+    missing = [
+        f"weights file {weights.file} is missing"
+        for weights in model.weights
+        if weights.url is None and released_path(model, weights) is None
+    ]
     network = _missing_network(model.network)
-    if network:
-        found.append(network)
-    for weights in model.weights:
-        if weights.url is None and released_path(model, weights) is None:
-            found.append(f"weights file {weights.file} is missing")
-    return tuple(found)
+    return (network, *missing) if network else tuple(missing)
 
 
 def _missing_network(path: str) -> str | None:

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from deblur_cli.errors import MissingError, UsageError
-from deblur_cli.host.declarations import Model, Weights
+from deblur_cli.host.declarations import Model
+from deblur_cli.host.inspection import released_path
 from deblur_cli.host.manager import Host
 from deblur_cli.weights.header import Header, file_sha256, load_strictly, read_header, read_tensors
 
@@ -67,18 +67,6 @@ def resolve(host: Host, spec: str, *, weights: Path | None = None) -> Source:
     if not present:
         return Source(model=model, options=model.resolve_options({}))
     return _released(model, present[0].tag)
-
-
-def released_path(model: Model, weights: Weights) -> Path | None:
-    """Where a declared weights file lies: beside the plugin's package, or in the released weights; None if nowhere."""
-    package = model.network.partition(":")[0].partition(".")[0]
-    spec = find_spec(package)
-    beside = [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec else []
-    here = Path(__file__).parent.parent
-    for folder in (*beside, here / "_released", here.parent / "weights"):
-        if (folder / weights.file).is_file():
-            return folder / weights.file
-    return None
 
 
 def load_network(source: Source) -> torch.nn.Module:
