@@ -49,7 +49,7 @@ READ_ONLY: dict[str, tuple[str, ...]] = {
 }
 """Formats that can be read and are written as PNG."""
 
-PILLOW_FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "WEBP", "BMP", "DIB", "GIF", "AVIF", "JPEG2000", "PPM")
+PILLOW_FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "DIB", "GIF", "AVIF", "JPEG2000", "PPM")
 """All that Pillow may try; leaving out the rest keeps helper programs such as Ghostscript out of the way."""
 
 _NAMES = {"mpo": "jpeg", "dib": "bmp", "heif": "heic", "jpg": "jpeg", "tif": "tiff"}
