@@ -8,7 +8,7 @@ from deblur_cli.weights.header import (
     read_tensors,
     write_weights,
 )
-from deblur_cli.weights.lookup import CHECKPOINT, Source, header_of, load_network, released_path, resolve
+from deblur_cli.weights.lookup import CHECKPOINT, Source, header_of, load_network, resolve
 
 __all__ = [
     "CHECKPOINT",
@@ -20,7 +20,6 @@ __all__ = [
     "load_strictly",
     "read_header",
     "read_tensors",
-    "released_path",
     "resolve",
     "write_weights",
 ]
