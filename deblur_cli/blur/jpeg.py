@@ -1,0 +1,69 @@
+"""JPEG compression as a degradation: written and read back by Pillow."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deblur_cli.blur.light import from_integers, to_8_bit
+from deblur_cli.blur.params import check_ranges, scalar
+from deblur_cli.blur.randomness import choice, integer
+
+
+class Subsampling(StrEnum):
+    """How colour is thinned out."""
+
+    NONE = "444"
+    HORIZONTAL = "422"
+    BOTH = "420"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Jpeg:
+    """quality : libjpeg's, 1 to 100."""
+
+    quality: int = scalar(unit="", ge=1, le=100)
+    subsampling: Subsampling = Subsampling.BOTH
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+def draw(
+    rng: np.random.Generator,
+    *,
+    quality: tuple[int, int] = (60, 98),
+    subsampling: tuple[Subsampling, ...] = (Subsampling.BOTH, Subsampling.NONE),
+) -> Jpeg:
+    """Quality an integer of the range, both ends included; each subsampling as likely as the others."""
+    return Jpeg(quality=integer(rng, quality), subsampling=choice(rng, subsampling))
+
+
+def compress(pixels: NDArray[np.uint8], params: Jpeg) -> bytes:
+    """The JPEG file of (H, W, C) 8-bit pixels, without EXIF."""
+    from PIL import Image
+
+    buffer = BytesIO()
+    picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    picture.save(
+        buffer, "JPEG", quality=params.quality, subsampling=tuple(Subsampling).index(params.subsampling),
+        optimize=False, progressive=False,
+    )  # fmt: skip
+    return buffer.getvalue()
+
+
+def through_jpeg(pixels: NDArray[np.uint8], params: Jpeg) -> NDArray[np.uint8]:
+    """What remains of (H, W, C) 8-bit pixels after compression."""
+    from PIL import Image
+
+    with Image.open(BytesIO(compress(pixels, params))) as picture:
+        return np.array(picture).reshape(pixels.shape)
+
+
+def apply(
+    image: NDArray[np.float32], params: Jpeg, rng: np.random.Generator | None = None
+) -> NDArray[np.float32]:
+    """`through_jpeg` for code values in [0, 1], which are rounded to 8 bit first. `rng` is not used."""
+    return from_integers(through_jpeg(to_8_bit(image), params))
