@@ -105,6 +105,16 @@ MaxMemory = Annotated[
 MaxPixels = Annotated[
     int, typer.Option("--max-pixels", metavar="N", min=1, help="Refuse pictures with more pixels than this.")
 ]
+Strength = Annotated[
+    float,
+    typer.Option(
+        "--strength",
+        metavar="0..1",
+        min=0,
+        max=1,
+        help="Share of the restored picture in the result; 0 is the input.",
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of all random numbers.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, one object a line.")]
 Quiet = Annotated[
