@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from deblur_cli.host import hookspecs
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "deblur_cli"
 FAMILIES = sorted(folder.name for folder in (ROOT / "plugins").glob("deblur_*"))
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 # From the top down. A package imports from its own level and from those below, never from above.
 LEVELS = (
@@ -30,12 +28,6 @@ LEVELS = (
     ("errors",),
 )
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}
-PROVIDERS = {
-    "blur",
-    "data",
-    "losses",
-    "metrics",
-}  # implement hooks, like any plugin, with the names a plugin imports
 
 
 def part_of(module: str) -> str:
@@ -69,17 +61,11 @@ def test_imports_in_the_core_point_downward_only() -> None:
             if module.split(".")[0] != "deblur_cli":
                 continue
             target = part_of(module if module != "deblur_cli" or name not in LEVEL else f"{module}.{name}")
-            if target == "deblur_cli" and (
-                name == "__version__" or (part in PROVIDERS and name in PLUGIN_FACE)
-            ):
-                continue
+            if target == "deblur_cli" and name == "__version__":
+                continue  # a text, written into files; the package is imported before any of its parts anyway
             if LEVEL[target] < LEVEL[part]:
                 wrong.append(f"{file.relative_to(ROOT)}:{line} ({part}) imports {module} {name}")
-    # The lazy names of the public API are strings and type-checking imports; they point down as well.
     assert not wrong, "\n".join(wrong)
-
-
-PLUGIN_FACE = set(deblur_cli.__all__) - {"load", "models", "Restorer"}
 
 
 def test_every_part_of_the_core_has_its_level() -> None:
@@ -98,26 +84,32 @@ def test_no_two_parts_of_one_level_import_each_other() -> None:
     assert not both
 
 
+def words_of(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Line and text of every string and identifier; docstrings and help texts may show a model's name as an example."""
+    shown = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    shown |= {
+        id(node.value) for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == "help"
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in shown:
+            yield node.lineno, node.value
+        elif isinstance(node, ast.Name):
+            yield node.lineno, node.id
+        elif isinstance(node, ast.Attribute):
+            yield node.lineno, node.attr
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.lineno, node.name
+
+
 def test_the_core_names_no_family() -> None:
-    models = {name for family in FAMILIES for name in (model.name for model in import_module(family).MODELS)}
-    names = models | set(FAMILIES) | {family.removeprefix("deblur_") for family in FAMILIES}
-    # Examples in help texts and docstrings may show a model's name, code may not act on it.
-    found = []
-    for file, _ in core_modules():
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-        shown = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings
-        for node in ast.walk(tree):
-            if (
-                isinstance(node, ast.Constant)
-                and isinstance(node.value, str)
-                and id(node) not in shown
-                and node.value in names
-            ):
-                found.append(f"{file.relative_to(ROOT)}:{node.lineno}: {node.value!r}")
-            elif isinstance(node, ast.Name | ast.Attribute):
-                word = node.id if isinstance(node, ast.Name) else node.attr
-                if word.lower() in names:
-                    found.append(f"{file.relative_to(ROOT)}:{node.lineno}: {word}")
+    families = {family.removeprefix("deblur_") for family in FAMILIES}
+    assert families
+    found = [
+        f"{file.relative_to(ROOT)}:{line}: {word!r}"
+        for file, _ in core_modules()
+        for line, word in words_of(ast.parse(file.read_text(encoding="utf-8")))
+        if any(family in word.lower() for family in families)
+    ]
     assert not found, "\n".join(found)
 
 
