@@ -8,6 +8,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
@@ -55,11 +56,12 @@ class Degrade:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.blurs if name not in BLURS]
-        if unknown or not self.blurs:
-            raise UsageError(
-                f"there is no blur {', '.join(unknown) or 'given'}; there are: {', '.join(BLURS)}"
-            )
+        if not self.blurs:
+            raise UsageError(f"no blur is named; there are: {', '.join(BLURS)}")
+        for unknown in set(self.blurs) - set(BLURS):
+            near = get_close_matches(unknown, BLURS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(BLURS)}"
+            raise UsageError(f"there is no blur {unknown!r}; {hint}")
         for name, probability in (("noise", self.noise), ("jpeg", self.jpeg)):
             if not 0 <= probability <= 1:
                 raise UsageError(f"the probability of {name} is {probability:g}; it must be from 0 to 1")
