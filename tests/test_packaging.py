@@ -13,16 +13,13 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from zipfile import ZipFile
 
-import numpy as np
 import pytest
-import torch
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from PIL import Image
 
 import deblur_cli
 from deblur_cli.host.manager import Host
-from deblur_cli.weights import Header, write_weights
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -73,22 +70,6 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return programs
 
 
-@pytest.fixture
-def small_weights(tmp_path: Path) -> Path:
-    """Weights of rednet30's tiny variant, as deblur train would leave them."""
-    model = Host.discover().model("rednet30")
-    path = tmp_path / "small.safetensors"
-    torch.manual_seed(0)
-    write_weights(
-        path, model.build(model.tiny).state_dict(), Header(model=model.name, options=dict(model.tiny))
-    )
-    return path
-
-
-def clean_environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith(("DEBLUR_", "PYTHON"))}
-
-
 @pytest.mark.slow
 def test_the_wheel_holds_the_core_the_plugins_and_the_weights_and_nothing_else(wheel: Path) -> None:
     with ZipFile(wheel) as archive:
@@ -121,47 +102,42 @@ def test_the_wheel_names_its_licence_command_and_plugins(wheel: Path) -> None:
         assert f"{family.name} = {family.name}" in points
 
 
+def run_installed(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """A program, without any variable that could lead it back to the checkout."""
+    environ = {
+        name: value for name, value in os.environ.items() if not name.startswith(("DEBLUR_", "PYTHON"))
+    }
+    return subprocess.run(words, cwd=cwd, env=environ, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_the_installed_wheel_knows_nothing_of_the_checkout(installed: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys, deblur_cli, deblur_rednet; print(deblur_cli.__file__, deblur_rednet.__file__, sys.path)"
+    )
+    shown = run_installed(str(installed / "python"), "-c", code, cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert str(ROOT / "deblur_cli") not in shown.stdout
+    assert str(ROOT / "plugins") not in shown.stdout
+
+
+@pytest.mark.slow
+def test_the_installed_wheel_lists_the_models_of_its_plugins(installed: Path, tmp_path: Path) -> None:
+    listed = run_installed(str(installed / "deblur"), "models", "--json", cwd=tmp_path)
+    assert listed.returncode == 0, listed.stderr
+    names = {model.name for model in Host.discover().models.values()}
+    assert all(json.dumps(name) in listed.stdout for name in names)
+
+
 @pytest.mark.slow
 def test_the_installed_wheel_restores_a_picture_from_another_folder(
-    installed: Path, tmp_path: Path, small_weights: Path
+    installed: Path, photo_file: Path, rednet_weights: Path
 ) -> None:
-    photo = tmp_path / "photo.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)).save(photo)
-    where = [
-        str(installed / "python"),
-        "-c",
-        "import deblur_cli, deblur_rednet; print(deblur_cli.__file__, deblur_rednet.__file__)",
-    ]
-    shown = subprocess.run(
-        where, cwd=tmp_path, env=clean_environment(), capture_output=True, text=True, check=True
-    ).stdout
-    assert str(ROOT) not in shown
-
-    models = subprocess.run(
-        [str(installed / "deblur"), "plugins", "--json"],
-        cwd=tmp_path,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert models.returncode == 0, models.stderr
-    json.loads(models.stdout.splitlines()[0])
-
-    command = [
-        str(installed / "deblur"),
-        "photo.png",
-        "--weights",
-        str(small_weights),
-        "--device",
-        "cpu",
-        "--force",
-    ]
-    done = subprocess.run(
-        command, cwd=tmp_path, env=clean_environment(), capture_output=True, text=True, check=False
-    )
+    words = (str(installed / "deblur"), photo_file.name, "--weights", str(rednet_weights), "--device", "cpu")
+    done = run_installed(*words, cwd=photo_file.parent)
     assert done.returncode == 0, done.stderr
-    assert Image.open(tmp_path / "photo.deblurred.png").size == (32, 24)
+    with Image.open(photo_file) as before, Image.open(photo_file.with_name("photo.deblurred.png")) as after:
+        assert after.size == before.size
 
 
 def test_every_dependency_is_pinned_to_a_version_that_the_project_file_allows() -> None:
