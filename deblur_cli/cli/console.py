@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
 
 class Verbosity(IntEnum):
@@ -139,6 +139,42 @@ def progress(description: str, total: int | None) -> Iterator[Callable[..., None
                 yield lambda n=1: bars.advance(task, n)
             finally:
                 _bars.reset(token)
+
+
+@contextmanager
+def steps(description: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for work that reports (done, total) itself, drawn from its second step on: short work needs none.
+
+    Yields
+    ------
+    report(done, total)
+    """
+    bars = _bars.get()
+    if bars is None and not is_quiet() and sys.stderr.isatty():
+        with _new_bars() as bars:
+            yield _reporter(bars, description)
+    elif bars is None:
+        yield lambda done, total: None
+    else:
+        before = set(bars.task_ids)
+        try:
+            yield _reporter(bars, description)
+        finally:
+            for task in set(bars.task_ids) - before:
+                bars.remove_task(task)
+
+
+def _reporter(bars: "Progress", description: str) -> Callable[[int, int], None]:
+    """A function that draws (done, total) as a task of its own, made at the first step of several."""
+    tasks: list[TaskID] = []
+
+    def report(done: int, total: int) -> None:
+        if total > 1 and not tasks:
+            tasks.append(bars.add_task(description, total=total))
+        for task in tasks:
+            bars.update(task, completed=done, total=total)
+
+    return report
 
 
 def _new_bars() -> "Progress":

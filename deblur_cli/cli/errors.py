@@ -15,6 +15,8 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -27,6 +29,18 @@ from deblur_cli.errors import DeblurError
 
 USAGE, NO_ROOM, BUG, INTERRUPTED, TERMINATED = 2, 5, 70, 130, 143
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EFBIG}
+
+
+# The command line that runs, for the report of a bug found deep inside.
+_words: ContextVar[tuple[str, ...]] = ContextVar("words", default=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """What to tell the user about an error, and the exit code that goes with it."""
+
+    text: str
+    code: int
 
 
 class Terminated(BaseException):
@@ -42,6 +56,7 @@ def run(command: Callable[[], object], *, words: Sequence[str]) -> int:
     words : the command line, for the bug report
     """
     console.configure(console.Verbosity.NORMAL)
+    _words.set(tuple(words))
     try:
         with _sigterm_raises():
             code = command()
@@ -53,40 +68,46 @@ def run(command: Callable[[], object], *, words: Sequence[str]) -> int:
     except SystemExit as exit_:
         code = exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
     except Exception as error:  # everything that is not ours ends here: as one line, or as a bug report
-        return report(error, words=words)
+        return report(error)
     if code == INTERRUPTED:
         console.error("interrupted; nothing half-written is left")
     return code if isinstance(code, int) else 0
 
 
-def report(error: Exception, *, words: Sequence[str]) -> int:
+def report(error: Exception) -> int:
     """Say what went wrong, with its traceback under --verbose, and return the exit code."""
     if isinstance(error, TyperException):
         return _report_usage(error)
     if console.is_verbose():
         traceback.print_exception(error, file=sys.stderr)
+    diagnosis = diagnose(error)
+    console.error(diagnosis.text)
+    return diagnosis.code
+
+
+def diagnose(error: Exception) -> Diagnosis:
+    """What to say of an error, and its exit code. A bug's report is written on the way."""
     if isinstance(error, DeblurError):
-        console.error(str(error))
-        return error.exit_code
+        return Diagnosis(text=str(error), code=error.exit_code)
     explained = explain(error)
     if explained is not None:
-        line, code = explained
-        console.error(line)
-        return code
-    path = _write_report(error, words)
-    console.error(f"this is a bug in deblur or a plugin: {type(error).__name__}: {_first_line(error)}")
-    console.error(f"a report is in {path}; please send it to the author, with the picture if you may")
-    return BUG
+        return explained
+    path = _write_report(error)
+    return Diagnosis(
+        text=f"this is a bug in deblur or a plugin: {type(error).__name__}: {_first_line(error)}\n"
+        f"a report is in {path}; please send it to the author, with the picture if you may",
+        code=BUG,
+    )
 
 
-def explain(error: BaseException) -> tuple[str, int] | None:
-    """One line and an exit code for an error of the machine rather than of the program; None for a bug."""
+def explain(error: Exception) -> Diagnosis | None:
+    """What to say of an error of the machine rather than of the program; None for a bug."""
     if (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
         or "can't allocate memory" in str(error)
     ):
-        return "out of memory; give --max-memory or a smaller --tile", NO_ROOM
+        return Diagnosis(text="out of memory; give --max-memory or a smaller --tile", code=NO_ROOM)
     if isinstance(error, OSError) and error.errno in _FULL:
         return (
             f"no room left{_at(error)}: {error.strerror}; free some and run again with --skip-existing",
@@ -111,13 +132,13 @@ def _report_usage(error: TyperException) -> int:
     return USAGE
 
 
-def _write_report(error: Exception, words: Sequence[str]) -> Path:
+def _write_report(error: Exception) -> Path:
     """Write what a maintainer needs; into the temporary folder where the user's own cannot be written."""
     from platformdirs import user_log_path
 
     text = "\n".join([
         f"deblur {__version__}, Python {platform.python_version()}, {platform.platform()}",
-        f"command: deblur {shlex.join(words)}",
+        f"command: deblur {shlex.join(_words.get())}",
         f"folder: {os.getcwd()}",
         "",
         *traceback.format_exception(error),

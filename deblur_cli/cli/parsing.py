@@ -22,7 +22,7 @@ from deblur_cli.host.declarations import import_object
 
 if TYPE_CHECKING:
     from typer._click.core import Command as ClickCommand
-    from typer._click.core import Context
+    from typer._click.core import Context, Parameter
 
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 _NUMBER = re.compile(r"-\d*\.?\d+(e[+-]?\d+)?")
@@ -62,6 +62,10 @@ class Command(TyperCommand):
             _name_source(ctx, error)
             raise
 
+    def get_params(self, ctx: "Context") -> "list[Parameter]":
+        """All parameters; a flag shows no type in the help."""
+        return _without_flag_types(super().get_params(ctx))
+
     def _options(self) -> list[TyperOption]:
         return [param for param in self.params if isinstance(param, TyperOption)]
 
@@ -91,6 +95,10 @@ class Group(TyperGroup):
             if not (error.name or "").startswith("deblur_cli.cli."):
                 raise
             return None
+
+    def get_params(self, ctx: "Context") -> "list[Parameter]":
+        """All parameters; a flag shows no type in the help."""
+        return _without_flag_types(super().get_params(ctx))
 
     def parse_args(self, ctx: "Context", args: list[str]) -> list[str]:
         """Parse the group's own options; put the default command before what belongs to it."""
@@ -156,6 +164,13 @@ def spread_values(args: Sequence[str], several: set[str]) -> list[str]:
         else:
             spread += [arg] if current is None else _repeat(current, arg)
     return spread
+
+
+def _without_flag_types(params: "list[Parameter]") -> "list[Parameter]":
+    for param in params:
+        if isinstance(param, TyperOption) and param.is_flag:
+            param.metavar = ""
+    return params
 
 
 def _repeat(name: str, value: str) -> list[str]:
