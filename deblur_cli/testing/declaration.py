@@ -1,0 +1,131 @@
+"""Whether a declaration tells the truth: options build, figures match, recipes and weights exist."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from deblur_cli.host.declarations import Model, import_object
+from deblur_cli.host.inspection import released_path
+
+Check: TypeAlias = Callable[[Model], None]
+_COUNTING_SIZE = 256  # pixels a side; figures of networks with attention hold at this size
+
+
+class ConformanceError(AssertionError):
+    """A network breaks the contract; the message says which part, with the values found."""
+
+
+def require(holds: bool, message: str) -> None:
+    """Raise ConformanceError with this message unless the condition holds."""
+    if not holds:
+        raise ConformanceError(message)
+
+
+def build(model: Model, options: Mapping[str, Any] | None = None, *, seed: int = 0) -> nn.Module:
+    """The network of a model with fixed random weights, in eval mode. The caller's generators are left alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = model.build(options)
+    require(
+        isinstance(network, nn.Module),
+        f"{model.network} gives {type(network).__name__}, not a torch.nn.Module",
+    )
+    assert isinstance(network, nn.Module)
+    return network.eval()
+
+
+def declared_options_build(model: Model) -> None:
+    """The default network, its tiny variant, and every choice of every option can be built."""
+    build(model, model.tiny)
+    for name, option in model.options.items():
+        for value in option.choices or (option.default,):
+            _build_for_counting(model, {name: value})
+            model.geometry_for({name: value})
+
+
+def facts_match_the_network(model: Model) -> None:
+    """Parameters are exactly, multiply-accumulates within 0.1 % (or half of the last digit) as declared."""
+    network = _build_for_counting(model)
+    parameters = sum(item.numel() for item in network.parameters() if item.requires_grad)
+    require(
+        parameters == model.facts.parameters,
+        f"facts.parameters is {model.facts.parameters:,}, the network has {parameters:,}",
+    )
+    counted = kmacs_per_pixel(model)
+    require(
+        abs(counted - model.facts.kmacs_per_pixel) <= max(0.0501, 1e-3 * counted),
+        f"facts.kmacs_per_pixel is {model.facts.kmacs_per_pixel}, counted are {counted:.1f}",
+    )
+
+
+def kmacs_per_pixel(model: Model) -> float:
+    """Thousand multiply-accumulates per input pixel of convolutions, linear layers and matrix products.
+
+    Counted on 256x256, rounded up to the geometry; norms, activations and resizes do not count.
+    """
+    geometry = model.geometry_for({})
+    side = geometry.fixed_size or -(-_COUNTING_SIZE // geometry.multiple_of) * geometry.multiple_of
+    network = _build_for_counting(model)
+    device = next((item.device for item in network.parameters()), torch.device("cpu"))
+    try:
+        return _count(network, torch.zeros(1, 3, side, side, device=device))
+    except (RuntimeError, NotImplementedError):
+        if device.type != "meta":
+            raise
+    return _count(build(model), torch.zeros(1, 3, side, side))  # it looks at values, which meta tensors lack
+
+
+def recipes_can_start(model: Model) -> None:
+    """Each recipe's loss is declared by some plugin, and its start function runs on the tiny network."""
+    from deblur_cli.host.manager import Host
+
+    losses = Host.discover().losses
+    for name, recipe in model.recipes.items():
+        require(
+            recipe.loss in losses,
+            f"recipe {name} names the loss {recipe.loss!r}; declared are: {', '.join(losses) or 'none'}",
+        )
+        if recipe.start is not None:
+            import_object(recipe.start)(build(model, model.tiny))
+
+
+def weights_load(model: Model) -> None:
+    """Each weights file is there, is what its checksum says, belongs to this model, states a licence and loads strictly."""
+    from deblur_cli.weights import file_sha256, load_strictly, read_header, read_tensors
+
+    for weights in model.weights:
+        path = released_path(model, weights)
+        if path is None:
+            require(
+                weights.url is not None,
+                f"weights file {weights.file} is missing, and there is no url to get it from",
+            )
+            continue
+        require(
+            weights.sha256 in (None, file_sha256(path)),
+            f"{weights.file} has another SHA-256 than the declaration says",
+        )
+        header = read_header(path)
+        require(header.model == model.name, f"{weights.file} says that it belongs to {header.model!r}")
+        require(header.licence not in ("", "unstated"), f"{weights.file} states no licence")
+        network = build(model, header.options)
+        load_strictly(network, read_tensors(path), origin=weights.file)
+
+
+def _build_for_counting(model: Model, options: Mapping[str, Any] | None = None) -> nn.Module:
+    """The network without memory for its weights where it allows that; full-size networks are big."""
+    try:
+        with torch.device("meta"):
+            return build(model, options)
+    except (RuntimeError, NotImplementedError):
+        return build(model, options)
+
+
+def _count(network: nn.Module, x: torch.Tensor) -> float:
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        network(x)
+    return counter.get_total_flops() / 2 / (x.shape[-2] * x.shape[-1]) / 1000
