@@ -63,7 +63,7 @@ def evaluate_models(
 
     Restoring and measuring take turns: a measurement beside it would slow the network, and its time is a result.
     """
-    functions = {metric.name: _metric_function(metric) for metric in metrics}
+    functions = {metric.name: metric_function(metric) for metric in metrics}
     total = len(pairs) if limit is None else min(limit, len(pairs))
     collectors = {name: _Collector() for name in restorers}
     for index in range(total):
@@ -146,7 +146,8 @@ def as_float(pixels: npt.NDArray[np.uint8]) -> FloatPicture:
     return pixels.astype(np.float32) / np.float32(255)
 
 
-def _metric_function(metric: Metric) -> MetricFunction:
+def metric_function(metric: Metric) -> MetricFunction:
+    """What computes the metric: (restored, sharp) -> value."""
     function: MetricFunction = import_object(metric.function)
     return function
 

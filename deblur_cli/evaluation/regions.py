@@ -1,6 +1,7 @@
 """Regions of interest: where to look in order to see how results differ."""
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -42,7 +43,8 @@ def find_regions(results: Sequence[Pixels8], *, width: int, height: int, count: 
     -------
     the region with the greatest sum of (greatest - least value of a pixel) first; the middle where all are equal
     """
-    spread = np.ptp(np.stack(results), axis=0).sum(axis=-1, dtype=np.float64)  # (N, H, W, C) -> (H, W)
+    highest, lowest = reduce(np.maximum, results), reduce(np.minimum, results)
+    spread = (highest - lowest).sum(axis=-1, dtype=np.float64)  # (H, W, C) -> (H, W)
     rows, columns = spread.shape
     width, height = min(width, columns), min(height, rows)
     sums = _window_sums(spread, width=width, height=height)

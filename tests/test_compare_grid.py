@@ -1,0 +1,201 @@
+"""Where results differ, and the picture that shows them side by side."""
+
+import numpy as np
+import pytest
+
+from deblur_cli.errors import PictureError, UsageError
+from deblur_cli.evaluation.compare import compare_results, differing_regions, draw
+from deblur_cli.evaluation.grid import region_side, side_by_side
+from deblur_cli.evaluation.regions import Region, find_regions
+from deblur_cli.metrics import METRICS
+
+
+class Adds:
+    """Adds a constant in [0, 1], everywhere or in one region only."""
+
+    def __init__(self, value: float, region: Region | None = None) -> None:
+        self._value = np.float32(value)
+        self._region = region
+
+    def restore_array(self, image: np.ndarray) -> np.ndarray:
+        restored = image.copy()
+        part = restored if self._region is None else self._region.crop(restored)
+        part += self._value
+        return restored
+
+
+def flat(value: int, height: int = 60, width: int = 80, channels: int = 3) -> np.ndarray:
+    return np.full((height, width, channels), value, dtype=np.uint8)
+
+
+def test_the_region_found_covers_the_only_place_that_differs() -> None:
+    other = flat(100)
+    other[31:35, 52:56] = 140
+    (region,) = find_regions([flat(100), other], width=16, height=12, count=1)
+    assert (region.width, region.height) == (16, 12)
+    assert region.x <= 52
+    assert region.x + 16 >= 56
+    assert region.y <= 31
+    assert region.y + 12 >= 35
+
+
+def test_the_greatest_difference_comes_first_and_regions_do_not_overlap() -> None:
+    rng = np.random.default_rng(3)
+    first, second = (rng.integers(0, 256, (60, 80, 3), dtype=np.uint8) for _ in range(2))
+    regions = find_regions([first, second], width=20, height=15, count=4)
+    spread = np.abs(first.astype(int) - second.astype(int)).sum(axis=-1)
+    sums = [region.crop(spread).sum() for region in regions]
+    everywhere = [spread[y : y + 15, x : x + 20].sum() for y in range(46) for x in range(61)]
+    assert sums[0] == max(everywhere)
+    assert sums == sorted(sums, reverse=True)
+    covered = np.zeros((60, 80), dtype=int)
+    for region in regions:
+        region.crop(covered)[...] += 1
+    assert covered.max() == 1
+    assert covered.sum() == 4 * 20 * 15
+
+
+def test_fewer_regions_come_back_where_there_is_no_room_and_the_middle_where_all_is_equal() -> None:
+    rng = np.random.default_rng(4)
+    noise = rng.integers(0, 256, (20, 20, 3), dtype=np.uint8)
+    assert find_regions([noise, flat(0, 20, 20)], width=50, height=50, count=3) == (Region(0, 0, 20, 20),)
+    assert find_regions([flat(7), flat(7)], width=20, height=20, count=2) == (Region(30, 20, 20, 20),)
+
+
+def test_every_picture_appears_in_its_cell_unchanged_when_it_needs_no_reduction() -> None:
+    rng = np.random.default_rng(5)
+    pictures = [rng.integers(0, 256, (40, 60, 3), dtype=np.uint8) for _ in range(3)]
+    grid = side_by_side([(str(i), picture) for i, picture in enumerate(pictures)], cell_px=60, columns=3)
+    for picture in pictures:
+        assert occurs(picture, grid)
+
+
+def test_small_pictures_are_enlarged_by_a_whole_factor_with_nearest_neighbour() -> None:
+    picture = np.random.default_rng(6).integers(0, 256, (10, 12, 3), dtype=np.uint8)
+    grid = side_by_side([("tiny", picture)], cell_px=50)
+    assert occurs(picture.repeat(4, axis=0).repeat(4, axis=1), grid)  # 50 // 12
+
+
+def test_regions_are_framed_in_the_picture_and_enlarged_below_it() -> None:
+    picture = np.random.default_rng(7).integers(0, 256, (48, 96, 3), dtype=np.uint8)
+    region = Region(10, 8, 12, 12)
+    plain = side_by_side([("a", picture)], cell_px=96)
+    grid = side_by_side([("a", picture)], cell_px=96, regions=[region])
+    assert occurs(picture, plain)
+    assert not occurs(picture, grid)  # the frame covers some of it
+    enlarged = region.crop(picture).repeat(8, axis=0).repeat(8, axis=1)  # 96 // 12
+    assert occurs(enlarged[2:-2, 2:-2], grid)  # within its own frame
+    assert grid.shape[0] > plain.shape[0] + 90
+
+
+def test_large_pictures_are_reduced_to_the_cell() -> None:
+    grid = side_by_side([("a", flat(90, 900, 1600)), ("b", flat(90, 900, 1600))], cell_px=160)
+    assert grid.shape[1] < 2 * 160 + 40
+    assert (grid == 90).all(axis=-1).sum() == 2 * 160 * 90
+
+
+def test_cells_go_to_the_next_row_and_grey_pictures_are_shown() -> None:
+    one_row = side_by_side([("a", flat(10, channels=1))] * 4, columns=4, cell_px=80)
+    two_rows = side_by_side([("a", flat(10, channels=1))] * 4, columns=2, cell_px=80)
+    assert one_row.shape[2] == 3
+    assert two_rows.shape[0] > 1.8 * one_row.shape[0]
+    assert two_rows.shape[1] < 0.6 * one_row.shape[1]
+
+
+def test_labels_and_captions_are_drawn_and_never_run_into_the_next_cell() -> None:
+    pictures = [("a label that is far too long for any cell " * 3, flat(255)), ("", flat(255))]
+    grid = side_by_side(pictures, captions=["PSNR 30.12 dB", ""], cell_px=200)
+    ink = (grid < 128).all(axis=-1)
+    middle = grid.shape[1] // 2
+    assert ink[:36, :middle].any()
+    assert ink[-36:, :middle].any()
+    assert not ink[:, middle:].any()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 700), (700, 1), (3, 5), (33, 2000)])
+def test_pictures_of_any_size_can_be_shown(size: tuple[int, int]) -> None:
+    height, width = size
+    side = region_side(width, height, count=2)
+    regions = find_regions([flat(3, height, width), flat(9, height, width)], width=side, height=side, count=2)
+    grid = side_by_side(
+        [("a", flat(3, height, width)), ("b", flat(9, height, width))], regions=regions, captions=["x", "y"]
+    )
+    assert (grid == 3).all(axis=-1).any()
+    assert (grid == 9).all(axis=-1).any()
+
+
+def test_what_cannot_be_shown_side_by_side_is_refused() -> None:
+    with pytest.raises(UsageError, match="b is 80x61, a is 80x60"):
+        side_by_side([("a", flat(1)), ("b", flat(1, height=61))])
+    with pytest.raises(UsageError, match=r"70,0,20,20 does not lie inside the picture of 80x60"):
+        side_by_side([("a", flat(1))], regions=[Region(70, 0, 20, 20)])
+    with pytest.raises(UsageError, match="no picture"):
+        side_by_side([])
+    with pytest.raises(UsageError, match="2 pictures need as many captions, not 1"):
+        side_by_side([("a", flat(1))] * 2, captions=["x"])
+
+
+def test_a_comparison_measures_every_result_against_the_reference_before_rounding() -> None:
+    found = compare_results(
+        {"worse": Adds(0.1), "better": Adds(0.001)}, flat(100), sharp=flat(100), metrics=METRICS
+    )
+    worse, better = found.restored
+    assert worse.scores["psnr"] == pytest.approx(20, abs=1e-4)
+    assert better.scores["psnr"] == pytest.approx(60, abs=1e-3)  # rounded to 8 bit it would be identical
+    assert np.array_equal(better.pixels, flat(100))
+    assert found.blurry.scores["psnr"] == float("inf")
+    assert found.sharp is not None
+
+
+def test_a_comparison_without_reference_has_no_scores() -> None:
+    found = compare_results({"a": Adds(0.1)}, flat(100), metrics=METRICS)
+    assert found.sharp is None
+    assert found.restored[0].scores == {}
+    assert draw(found, differing_regions(found)).dtype == np.uint8
+
+
+def test_16_bit_and_grey_pictures_are_compared() -> None:
+    blurry = np.full((20, 24, 1), 65535 // 2, dtype=np.uint16)
+    found = compare_results({"a": Adds(0.0)}, blurry, sharp=flat(255, 20, 24), metrics=METRICS)
+    assert found.blurry.scores["psnr"] == pytest.approx(20 * np.log10(2), abs=1e-3)
+    assert np.array_equal(found.restored[0].pixels, flat(127, 20, 24))
+    assert compare_results({"a": Adds(0.0)}, blurry).restored[0].pixels.shape == (20, 24, 1)
+
+
+def test_a_reference_of_another_size_is_refused() -> None:
+    with pytest.raises(PictureError, match=r"80x60.*80x61"):
+        compare_results({"a": Adds(0.0)}, flat(1), sharp=flat(1, height=61))
+
+
+def test_regions_are_found_between_results_and_from_the_input_where_results_agree() -> None:
+    # "left" and "both" agree on the left side, and differ on the right one
+    left, right = Region(5, 5, 4, 4), Region(60, 40, 4, 4)
+
+    class Both:
+        def restore_array(self, image: np.ndarray) -> np.ndarray:
+            return Adds(0.2, right).restore_array(Adds(0.5, left).restore_array(image))
+
+    two = compare_results({"left": Adds(0.5, left), "both": Both()}, flat(100))
+    assert covers(differing_regions(two)[0], right)
+    same = compare_results({"a": Adds(0.5, left), "b": Adds(0.5, left)}, flat(100))
+    assert covers(differing_regions(same)[0], left)
+    one = compare_results({"a": Adds(0.5, left)}, flat(100))
+    assert covers(differing_regions(one)[0], left)
+
+
+def covers(outer: Region, inner: Region) -> bool:
+    return (
+        outer.x <= inner.x
+        and outer.y <= inner.y
+        and outer.x + outer.width >= inner.x + inner.width
+        and outer.y + outer.height >= inner.y + inner.height
+    )
+
+
+def occurs(part: np.ndarray, whole: np.ndarray) -> bool:
+    """Whether `part` stands somewhere in `whole`, pixel for pixel."""
+    height, width = part.shape[:2]
+    candidates = np.argwhere(
+        (whole[: whole.shape[0] - height + 1, : whole.shape[1] - width + 1] == part[0, 0]).all(axis=-1)
+    )
+    return any(np.array_equal(whole[y : y + height, x : x + width], part) for y, x in candidates)
