@@ -14,14 +14,18 @@ __all__ = ["FilePair", "Pair", "open_pairs"]
 
 API = 1
 
-_GOPRO_LAYOUT = "{train,test}/SCENE/{blur,sharp}/000001.png"
+GOPRO_LAYOUT = "{train,test}/SCENE/{blur,sharp}/000001.png"
+GOPRO_GAMMA_LAYOUT = "{train,test}/SCENE/{blur_gamma,sharp}/000001.png"
+_OR_SPLIT = "(these also within train/ and val/), or {train,val}/{blur,sharp}/000/00000000.png"
+REDS_LAYOUT = f"{{train,val}}_{{blur,sharp}}/000/00000000.png {_OR_SPLIT}"
+REDS_X4_LAYOUT = f"{{train,val}}_{{blur,sharp}}_bicubic/X4/000/00000000.png {_OR_SPLIT}"
 
 DATASETS = (
     Dataset(
         name="gopro",
         summary="GoPro (Nah et al., CVPR 2017), blurred pictures of the folder blur",
         pairs="deblur_cli.data.sets:gopro",
-        layout=_GOPRO_LAYOUT,
+        layout=GOPRO_LAYOUT,
         splits=("train", "val", "test"),
         folder="gopro",
     ),
@@ -29,7 +33,7 @@ DATASETS = (
         name="gopro-gamma",
         summary="GoPro, blurred pictures of the folder blur_gamma (averaged in light)",
         pairs="deblur_cli.data.sets:gopro_gamma",
-        layout=_GOPRO_LAYOUT.replace("blur,", "blur_gamma,"),
+        layout=GOPRO_GAMMA_LAYOUT,
         splits=("train", "val", "test"),
         folder="gopro",
     ),
@@ -37,14 +41,14 @@ DATASETS = (
         name="reds",
         summary="REDS (Nah et al., CVPR Workshops 2019), motion blur at full size",
         pairs="deblur_cli.data.sets:reds",
-        layout="{train,val}/{train,val}_{blur,sharp}/000/00000000.png, or {train,val}/{blur,sharp}/000/00000000.png",
+        layout=REDS_LAYOUT,
         folder="reds",
     ),
     Dataset(
         name="reds_x4",
         summary="REDS reduced four times",
         pairs="deblur_cli.data.sets:reds_x4",
-        layout="{train,val}/{train,val}_{blur,sharp}_bicubic/X4/000/00000000.png, or {train,val}/{blur,sharp}/000/00000000.png",
+        layout=REDS_X4_LAYOUT,
         folder="reds_x4",
     ),
     Dataset(

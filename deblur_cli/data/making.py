@@ -190,7 +190,7 @@ def _finish(
     summary: dict[str, Any] = {  # a JSON object
         "schema": SCHEMA,
         "settings": {**as_settings(degrade), "draws": draws, "patches": patches},
-        "versions": _versions(),
+        "versions": versions(),
         "pairs": len(records),
         "sources": num_sources,
         "skipped": skipped,
@@ -208,7 +208,7 @@ def _finish(
     )
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     """Versions of what decides the bytes: pairs are made again bit for bit under equal ones."""
     import cv2
     import numpy as np
