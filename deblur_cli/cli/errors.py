@@ -109,15 +109,11 @@ def explain(error: Exception) -> Diagnosis | None:
     ):
         return Diagnosis(text="out of memory; give --max-memory or a smaller --tile", code=NO_ROOM)
     if isinstance(error, OSError) and error.errno in _FULL:
-        return (
-            f"no room left{_at(error)}: {error.strerror}; free some and run again with --skip-existing",
-            NO_ROOM,
-        )
+        text = f"no room left{_at(error)}: {error.strerror}; free some and run again with --skip-existing"
+        return Diagnosis(text=text, code=NO_ROOM)
     if isinstance(error, OSError) and error.filename is not None and error.errno is not None:
-        return (
-            f"cannot use {os.fsdecode(error.filename)}: {str(error.strerror).lower()}",
-            DeblurError.exit_code,
-        )
+        text = f"cannot use {os.fsdecode(error.filename)}: {str(error.strerror).lower()}"
+        return Diagnosis(text=text, code=DeblurError.exit_code)
     return None
 
 
