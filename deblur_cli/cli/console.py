@@ -227,6 +227,4 @@ def _plain(value: object) -> object:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_plain(item) for item in value]
-    return (
-        os.fsdecode(value).encode("utf-8", "backslashreplace").decode() if isinstance(value, Path) else value
-    )
+    return str(value) if isinstance(value, Path) else value
