@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from deblur_cli.cli.app import build
+from deblur_cli.host.manager import Host
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -125,3 +126,9 @@ def test_the_exit_codes_in_the_readme_are_those_of_the_errors() -> None:
         if isinstance(kind, type) and issubclass(kind, errors.DeblurError)
     }
     assert kinds | {0, 70, 130, 143} == table
+
+
+def test_the_data_sets_in_the_readme_are_those_that_can_be_named() -> None:
+    (section,) = re.findall(r"^## Data\n(.*?)^## ", README, re.MULTILINE | re.DOTALL)
+    named = set(re.findall(r"^\| `([a-z0-9_-]+)` \|", section, re.MULTILINE))
+    assert named == set(Host.discover().datasets) - {name for name in Host.discover().datasets if ":" in name}
