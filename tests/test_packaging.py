@@ -200,3 +200,17 @@ def test_ci_runs_the_documented_commands_and_no_hidden_ones() -> None:
     assert os.access(script, os.X_OK)
     lines = [line for line in script.read_text(encoding="utf-8").splitlines() if line.startswith("make ")]
     assert lines == ["make system", "make test"]
+
+
+@pytest.mark.parametrize(
+    ("required", "code"), [("", 0), ("realdata", 1), ("browser,realdata", 1), ("browser", 0)]
+)
+def test_a_required_mark_turns_a_skip_into_a_failure(required: str, code: int, tmp_path: Path) -> None:
+    test = "import pytest\n@pytest.mark.realdata\n@pytest.mark.skip(reason='no data')\ndef test_on_data(): pass\n"
+    (tmp_path / "test_data.py").write_text(test, encoding="utf-8")
+    environ = {**os.environ, "DEBLUR_REQUIRE_MARKS": required, "PYTHONPATH": str(ROOT / "tests")}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "conftest", "-p", "no:cacheprovider"]
+    command += ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(tmp_path), "test_data.py"]
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert ("DEBLUR_REQUIRE_MARKS wants realdata" in done.stdout) == bool(code)
