@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from typing import Annotated
 
 import pytest
 import typer
@@ -54,8 +55,10 @@ def _command_line(function):
 
 def test_values_reach_the_function_as_a_list():
     def measure(
-        pictures: list[str] = typer.Argument(None), metrics: list[str] = typer.Option(["psnr"]), limit: int = typer.Option(0, "-n")
-    ):  # fmt: skip
+        pictures: Annotated[list[str] | None, typer.Argument()] = None,
+        metrics: Annotated[list[str] | None, typer.Option()] = None,
+        limit: Annotated[int, typer.Option("-n")] = 0,
+    ):
         print(pictures, metrics, limit)
 
     invoke = _command_line(measure)
@@ -64,7 +67,7 @@ def test_values_reach_the_function_as_a_list():
         == "['a.png'] ['psnr', 'ssim'] 2"
     )
     assert invoke("--metrics", "psnr", "ssim", "--", "a.png").stdout.strip() == "['a.png'] ['psnr', 'ssim'] 0"
-    assert invoke().stdout.strip() == "None ['psnr'] 0"
+    assert invoke().stdout.strip() == "None None 0"
     assert invoke("--metrics").exit_code == 2
 
 
