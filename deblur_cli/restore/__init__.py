@@ -1,0 +1,1 @@
+"""Restoring pictures: the restorer, tiling, the memory model, devices and the guard."""

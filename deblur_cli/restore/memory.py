@@ -1,0 +1,245 @@
+"""How much memory a network takes for a window of a size, and how much there is.
+
+The figure is measured, not derived: the network runs on a few small windows while every tensor that comes to life is
+counted. That takes a second, once for each model, dtype and device; the result is kept in the user's cache folder.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import re
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from platformdirs import user_cache_path
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+
+from deblur_cli.errors import DeblurError, UsageError
+from deblur_cli.pictures.atomic import atomic_write
+from deblur_cli.restore.tiling import round_up
+
+PROBE_SIDES_PX = (64, 128, 256)
+BUFFER_BYTES_PER_PIXEL = 64
+"""Of a window, beside the network: its pixels, the input and the result as float32, and copies on the way."""
+SAFETY = 1.2
+"""What libraries take inside one operation, and what the allocator loses between them, is not counted."""
+SHARE_OF_FREE = 0.5
+_UNITS = {
+    "": 1,
+    "k": 10**3,
+    "m": 10**6,
+    "g": 10**9,
+    "t": 10**12,
+    "ki": 2**10,
+    "mi": 2**20,
+    "gi": 2**30,
+    "ti": 2**40,
+}
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryModel:
+    """Peak memory of one forward pass by window size.
+
+    points : (pixels, bytes) as measured, by growing size; straight lines between them, and beyond the last one as steep
+        as the last two, or growing with the square where they grew faster than in proportion (attention)
+    """
+
+    points: tuple[tuple[int, int], ...]
+
+    def bytes_for(self, pixels: int) -> int:
+        """Bytes that a window of so many pixels takes, with the restorer's own buffers and the safety margin."""
+        return int((self._measured(pixels) + BUFFER_BYTES_PER_PIXEL * pixels) * SAFETY)
+
+    def pixels_within(self, num_bytes: int) -> int:
+        """Pixels of the largest window that so many bytes hold; 0 if none."""
+        low, high = 0, 1
+        while self.bytes_for(high) <= num_bytes:
+            low, high = high, 2 * high
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self.bytes_for(middle) <= num_bytes else (low, middle)
+        return low
+
+    def _measured(self, pixels: int) -> float:
+        (x0, y0), (x1, y1) = ((0, 0), *self.points)[-2:]
+        for (left, low), (right, high) in zip(((0, 0), *self.points), self.points, strict=False):
+            if pixels <= right:
+                return low + (high - low) * (pixels - left) / (right - left)
+        if x0 and y1 / y0 > 1.2 * x1 / x0:
+            return y1 * (pixels / x1) ** 2
+        return y1 + max(0, y1 - y0) * (pixels - x1) / (x1 - x0)
+
+
+def parse_size(value: str | int) -> int:
+    """Bytes of "2GB", "512MiB", "1.5g" or a plain number. Raises UsageError for anything else."""
+    if isinstance(value, int):
+        number, unit = float(value), ""
+    else:
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?\s*", value.lower())
+        if match is None or match[2] not in _UNITS:
+            raise UsageError(
+                f"cannot read the memory size {value!r}; give a number with a unit, such as 2GB or 512MiB"
+            )
+        number, unit = float(match[1]), match[2]
+    if number <= 0:
+        raise UsageError(f"a memory budget of {value} holds nothing; give a size such as 2GB")
+    return int(number * _UNITS[unit])
+
+
+def format_size(num_bytes: int) -> str:
+    """Bytes as "850 MB" or "1.3 GB", rounded up so that the figure suffices when it is given back."""
+    if num_bytes < 10**9:
+        return f"{-(-num_bytes // 10**6)} MB"
+    return f"{-(-num_bytes // 10**8) / 10:.1f} GB"
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that this process may still take on the device; a careful guess where the system does not tell."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    available = [value for value in (_meminfo_available(), _cgroup_available()) if value is not None]
+    if available:
+        return min(available)
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    except (ValueError, OSError, AttributeError):  # no sysconf on Windows
+        return 4 * 10**9
+
+
+def memory_model(
+    run: Callable[[int, int], object],
+    network: nn.Module,
+    *,
+    key: Mapping[str, object],
+    device: torch.device,
+    multiple_of: int,
+    fixed_size: int | None,
+) -> MemoryModel:
+    """Measure a network's memory, or read what was measured before.
+
+    Parameters
+    ----------
+    run : restores a window of a height and width, pixels
+    network : tells apart what `key` does not; a cached figure holds for the same layers only
+    key : what else the figure depends on: model, options, dtype
+    """
+    content = {"layers": repr(network), "device": _device_name(device), "torch": torch.__version__, **key}
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+    path = cache_folder() / "memory" / f"{digest[:32]}.json"
+    cached = _read_cache(path)
+    if cached is not None:
+        return cached
+    sides = [fixed_size] if fixed_size else sorted({round_up(side, multiple_of) for side in PROBE_SIDES_PX})
+    if len(sides) == 1 and not fixed_size:
+        sides.append(2 * sides[0])
+    model = MemoryModel(
+        points=tuple((side * side, measure_peak(run, side, side, device=device)) for side in sides)
+    )
+    _write_cache(path, model)
+    return model
+
+
+def measure_peak(run: Callable[[int, int], object], height: int, width: int, *, device: torch.device) -> int:
+    """Peak bytes of the tensors alive at once while a window of that size is restored."""
+    if device.type == "cuda":
+        run(height, width)  # once before: libraries keep workspaces
+        torch.cuda.reset_peak_memory_stats(device)
+        before: int = torch.cuda.memory_allocated(device)
+        run(height, width)
+        peak: int = torch.cuda.max_memory_allocated(device)
+        return peak - before
+    with _LiveTensors() as live:
+        run(height, width)
+    return live.peak_bytes
+
+
+def cache_folder() -> Path:
+    """Where measured figures are kept: DEBLUR_CACHE, else the user's cache folder."""
+    given = os.environ.get("DEBLUR_CACHE")
+    return Path(given) if given else user_cache_path("deblur-cli", appauthor=False)
+
+
+class _LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]  # its __init_subclass__ has no types
+    """Counts the bytes of all storages that operations make, for as long as they live."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # nor has its __init__
+        self._sizes: dict[int, int] = {}
+        self._bytes = 0
+        self.peak_bytes = 0
+
+    # `Any`: the signature is PyTorch's, for every operation there is
+    def __torch_dispatch__(self, func: Any, types: Sequence[type], args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for value in tree_iter(result):
+            if isinstance(value, torch.Tensor):
+                self._watch(value.untyped_storage())
+        return result
+
+    def _watch(self, storage: torch.UntypedStorage) -> None:
+        key = storage._cdata
+        if key in self._sizes:
+            return
+        self._sizes[key] = storage.nbytes()
+        self._bytes += storage.nbytes()
+        self.peak_bytes = max(self.peak_bytes, self._bytes)
+        weakref.finalize(storage, self._forget, key)
+
+    def _forget(self, key: int) -> None:
+        self._bytes -= self._sizes.pop(key)
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _read_cache(path: Path) -> MemoryModel | None:
+    try:
+        points = json.loads(path.read_text(encoding="utf-8"))["points"]
+        return MemoryModel(points=tuple((int(pixels), int(num_bytes)) for pixels, num_bytes in points))
+    except (OSError, ValueError, KeyError, TypeError):  # absent or damaged: measured again
+        return None
+
+
+def _write_cache(path: Path, model: MemoryModel) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as temporary:
+            Path(temporary).write_text(json.dumps({"points": model.points}), encoding="utf-8")
+    except (OSError, DeblurError) as error:
+        _log.debug("memory figures are not kept: %s", error)
+
+
+def _meminfo_available() -> int | None:
+    try:
+        match = re.search(
+            r"^MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text(encoding="ascii"), re.MULTILINE
+        )
+    except OSError:
+        return None
+    return int(match[1]) * 1024 if match else None
+
+
+def _cgroup_available() -> int | None:
+    """What the control group of a container leaves, if it sets a limit."""
+    folder = Path("/sys/fs/cgroup")
+    try:
+        limit = (folder / "memory.max").read_text(encoding="ascii").strip()
+        used = int((folder / "memory.current").read_text(encoding="ascii"))
+        # files cached by the kernel count as used, but are given up on demand
+        match = re.search(
+            r"^inactive_file (\d+)", (folder / "memory.stat").read_text(encoding="ascii"), re.MULTILINE
+        )
+    except (OSError, ValueError):
+        return None
+    return None if limit == "max" else max(0, int(limit) - used + (int(match[1]) if match else 0))

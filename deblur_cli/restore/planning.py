@@ -1,0 +1,182 @@
+"""From what the user asks and what the network is to a plan of windows."""
+
+from dataclasses import dataclass, replace
+
+from deblur_cli.errors import PictureError, UsageError
+from deblur_cli.host.declarations import Geometry
+from deblur_cli.restore.tiling import (
+    Area,
+    TilePlan,
+    choose_size,
+    plan_axis,
+    read_range,
+    round_up,
+    smallest_size,
+)
+
+EFFICIENT_SIDE_PX = 1024
+"""Larger windows gain nothing but the halo that is read twice (6 % of the work at 1024 and halo 30), and cost memory."""
+GLOBAL_MARGIN_PX = 64
+"""Overlap to each side for networks that see the whole picture: enough to blend from one window's tone to the next's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileRequest:
+    """What the user asked for.
+
+    tile : "auto", "none" (the whole picture at once), or (height, width) that a window keeps, pixels
+    overlap : pixels that a window reads beyond what it keeps; None for what makes tiling exact
+    """
+
+    tile: str | tuple[int, int] = "auto"
+    overlap: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.overlap is not None and self.overlap < 0:
+            raise UsageError(f"an overlap of {self.overlap} px makes no sense; give 0 or more")
+
+
+def whole_area(height: int, width: int) -> Area:
+    """All of a picture."""
+    return Area(top=0, left=0, height=height, width=width)
+
+
+def region_area(region: tuple[int, int, int, int], *, height: int, width: int) -> Area:
+    """The area of a region (x, y, width, height), in pixels from the upper left corner of the upright picture.
+
+    Raises PictureError where it is empty or reaches out of the picture.
+    """
+    x, y, region_width, region_height = region
+    if (
+        min(x, y) < 0
+        or min(region_width, region_height) < 1
+        or x + region_width > width
+        or y + region_height > height
+    ):
+        raise PictureError(
+            f"region {x},{y},{region_width},{region_height} does not lie in the picture, which is {width}x{height} px; "
+            "give X,Y,WIDTH,HEIGHT from its upper left corner"
+        )
+    return Area(top=y, left=x, height=region_height, width=region_width)
+
+
+def parse_region(text: str) -> tuple[int, int, int, int]:
+    """Read "X,Y,W,H" in pixels. Raises UsageError for anything else."""
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 4 or not all(part.isdecimal() for part in parts):
+        raise UsageError(
+            f"cannot read the region {text!r}; give X,Y,WIDTH,HEIGHT in pixels, such as 100,50,640,480"
+        )
+    x, y, width, height = map(int, parts)
+    return x, y, width, height
+
+
+def plan_picture(
+    *, height: int, width: int, area: Area, geometry: Geometry, request: TileRequest, most_pixels: int | None
+) -> TilePlan | None:
+    """Plan the windows over a picture.
+
+    Parameters
+    ----------
+    height, width : of the picture, pixels
+    area : what is restored of it
+    most_pixels : of one window when the size is chosen here; None = no limit
+
+    Returns
+    -------
+    None where `most_pixels` is too few for the smallest window of use
+    """
+    margin = tile_margin(geometry, request.overlap)
+    fixed = geometry.fixed_size
+    lengths = (height, width)
+    keeps = ((area.top, area.top + area.height), (area.left, area.left + area.width))
+    ranges = [
+        read_range(
+            length=length, keep=keep, margin=margin, multiple_of=geometry.multiple_of, fixed_size=fixed
+        )
+        for length, keep in zip(lengths, keeps, strict=True)
+    ]
+    extents = (ranges[0][1] - ranges[0][0], ranges[1][1] - ranges[1][0])
+    sizes = _window_size(extents, geometry=geometry, request=request, margin=margin, most_pixels=most_pixels)
+    if sizes is None:
+        return None
+    rows, columns = (
+        plan_axis(
+            length=length,
+            keep=keep,
+            size=size,
+            margin=margin,
+            multiple_of=geometry.multiple_of,
+            fixed_size=fixed,
+        )
+        for length, keep, size in zip(lengths, keeps, sizes, strict=True)
+    )
+    plan = TilePlan(
+        height=height,
+        width=width,
+        area=area,
+        rows=rows,
+        columns=columns,
+        exact=True,
+        blend=False,
+        margin=margin,
+    )
+    alone = plan.num_tiles == 1 and area == whole_area(height, width)
+    if alone or (geometry.halo is not None and fixed is None and margin >= geometry.halo):
+        return plan
+    return replace(plan, exact=False, blend=margin > 0)
+
+
+def tile_margin(geometry: Geometry, overlap: int | None) -> int:
+    """Pixels that windows read beyond what they keep."""
+    if overlap is not None:
+        return (
+            overlap
+            if geometry.fixed_size is None
+            else min(overlap, _fixed_margin(geometry.fixed_size, geometry.multiple_of))
+        )
+    if geometry.fixed_size is not None:
+        return _fixed_margin(geometry.fixed_size, geometry.multiple_of)
+    return GLOBAL_MARGIN_PX if geometry.halo is None else geometry.halo
+
+
+def least_pixels(*, height: int, width: int, geometry: Geometry, request: TileRequest) -> int:
+    """Pixels of the smallest window that is of use for a picture."""
+    if geometry.fixed_size is not None:
+        return geometry.fixed_size**2
+    extents = (round_up(height, geometry.multiple_of), round_up(width, geometry.multiple_of))
+    margin = tile_margin(geometry, request.overlap)
+    sizes = smallest_size(extents, margin=margin, multiple_of=geometry.multiple_of)
+    return sizes[0] * sizes[1]
+
+
+def _window_size(
+    extents: tuple[int, int],
+    *,
+    geometry: Geometry,
+    request: TileRequest,
+    margin: int,
+    most_pixels: int | None,
+) -> tuple[int, int] | None:
+    if geometry.fixed_size is not None:
+        if request.tile not in ("auto", (geometry.fixed_size, geometry.fixed_size)):
+            raise UsageError(f"this model takes windows of {geometry.fixed_size} px only; leave out --tile")
+        return geometry.fixed_size, geometry.fixed_size
+    if request.tile == "none":
+        return extents
+    if isinstance(request.tile, tuple):
+        around = 2 * round_up(margin, geometry.multiple_of)
+        height, width = (round_up(side, geometry.multiple_of) + around for side in request.tile)
+        return height, width
+    if geometry.halo is not None:
+        # a wide halo needs larger windows, else it is most of the work
+        efficient = max(EFFICIENT_SIDE_PX, 8 * margin) ** 2
+        most_pixels = efficient if most_pixels is None else min(most_pixels, efficient)
+    if most_pixels is None:
+        return extents
+    return choose_size(extents, most_pixels=most_pixels, margin=margin, multiple_of=geometry.multiple_of)
+
+
+def _fixed_margin(size: int, multiple_of: int) -> int:
+    """A quarter of the window overlaps, but some of it is kept."""
+    return min(max(size // 8, multiple_of) if size > 2 * multiple_of else 0, (size - 1) // 2)
