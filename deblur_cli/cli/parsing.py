@@ -125,8 +125,14 @@ class Group(TyperGroup):
 
 
 def load_command(name: str, entry: Entry) -> "ClickCommand":
-    """Import the function of `entry` and make a command of it."""
+    """Import the function, or group of functions, of `entry` and make a command of it."""
     function = import_object(entry.function)
+    if isinstance(function, typer.Typer):  # a group of its own, such as `plugins`
+        group = typer.main.get_command(function)
+        group.name = name
+        assert isinstance(group, TyperGroup)
+        group.rich_help_panel = entry.panel
+        return group
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
     app.command(
         name=name,

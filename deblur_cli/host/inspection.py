@@ -1,11 +1,14 @@
 """What can be known about a declared model without importing torch: where its files lie, and whether they are there."""
 
 import ast
+import json
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 from deblur_cli.host.declarations import Model, Weights
+
+_MOST_HEADER_BYTES = 100_000_000  # safetensors' own limit
 
 
 def released_path(model: Model, weights: Weights) -> Path | None:
@@ -75,3 +78,15 @@ def _names(tree: ast.Module) -> set[str]:
         elif isinstance(node, ast.alias):
             names.add((node.asname or node.name).partition(".")[0])
     return names
+
+
+def stated_licence(path: Path) -> str | None:
+    """The licence that a weights file states in its header, read without torch; None if it states none."""
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")  # safetensors: length, JSON header, tensors
+            header = json.loads(file.read(size)) if size <= _MOST_HEADER_BYTES else {}
+        licence = json.loads(header["__metadata__"]["deblur"]).get("licence")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # whether the file is sound is asked when it is used
+    return licence if isinstance(licence, str) else None
