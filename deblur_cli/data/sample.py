@@ -51,7 +51,7 @@ _SHOTS = {
         _Shot("chelsea.png", 20, 100, GAUSSIAN),
         _Shot("coffee.png", 60, 170, SHAKE),
         _Shot("hubble_deep_field.jpg", 300, 300, GAUSSIAN),
-        _Shot("retina.jpg", 560, 200, SHAKE),
+        _Shot("ihc.png", 120, 120, SHAKE),
         _Shot("rocket.jpg", 100, 180, SHAKE),
     ),
     "train": (  # other photographs than those that are measured
