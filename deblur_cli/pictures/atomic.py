@@ -36,7 +36,9 @@ def atomic_write(path: Path | str, *, overwrite: bool = True) -> Iterator[Path]:
     """
     asked = Path(path)
     target = Path(os.path.realpath(asked))  # write what a link points to, keep the link
-    temporary = target.with_name(f".deblur-{token_hex(6)}.part")  # short: the name asked for may be as long as can be
+    temporary = target.with_name(
+        f".deblur-{token_hex(6)}.part"
+    )  # short: the name asked for may be as long as can be
     try:
         mode = _mode_of_existing(target, asked=asked, overwrite=overwrite)
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666 if mode is None else mode))
@@ -69,13 +71,17 @@ def refuse_input_as_output(input: Path | str, output: Path | str) -> None:
     except OSError:  # one of them does not exist (yet) or cannot be reached, so nothing can be replaced
         return
     if same:
-        raise UsageError(f"cannot write {output}: it is the input {input} itself; choose another output with -o or --suffix")
+        raise UsageError(
+            f"cannot write {output}: it is the input {input} itself; choose another output with -o or --suffix"
+        )
 
 
 def write_error(error: OSError, path: Path | str) -> DeblurError:
     """The error for the user that says why `path` could not be written."""
     if error.errno in _NO_ROOM:
-        return NotEnoughRoomError(f"cannot write {path}: the disk is full; free some space or write elsewhere with -o")
+        return NotEnoughRoomError(
+            f"cannot write {path}: the disk is full; free some space or write elsewhere with -o"
+        )
     reasons = {
         errno.ENOENT: "its folder does not exist; create it first",
         errno.ENOTDIR: "its folder is not a folder",
@@ -105,7 +111,9 @@ def _mode_of_existing(target: Path, *, asked: Path, overwrite: bool) -> int | No
     if not overwrite:
         raise _exists(asked)
     if not os.access(target, os.W_OK):
-        raise PermissionError(errno.EACCES, "permission denied")  # a rename would go over the owner's write protection
+        raise PermissionError(
+            errno.EACCES, "permission denied"
+        )  # a rename would go over the owner's write protection
     return stat.S_IMODE(status.st_mode)
 
 

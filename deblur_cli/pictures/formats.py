@@ -34,12 +34,29 @@ _WITHOUT_DPI = frozenset({"icc", "exif", "xmp"})
 
 WRITABLE: tuple[Format, ...] = (
     Format(name="png", pillow="PNG", extensions=(".png",), deep=True),
-    Format(name="jpeg", pillow="JPEG", extensions=(".jpg", ".jpeg", ".jpe", ".jfif"), alpha=False, max_side=65_535),
+    Format(
+        name="jpeg",
+        pillow="JPEG",
+        extensions=(".jpg", ".jpeg", ".jpe", ".jfif"),
+        alpha=False,
+        max_side=65_535,
+    ),
     Format(name="tiff", pillow="TIFF", extensions=(".tif", ".tiff"), deep=True),
-    Format(name="webp", pillow="WEBP", extensions=(".webp",), grey=False, metadata=_WITHOUT_DPI, max_side=16_383),
+    Format(
+        name="webp", pillow="WEBP", extensions=(".webp",), grey=False, metadata=_WITHOUT_DPI, max_side=16_383
+    ),
     Format(name="bmp", pillow="BMP", extensions=(".bmp", ".dib"), metadata=frozenset({"dpi"})),
-    Format(name="avif", pillow="AVIF", extensions=(".avif",), grey=False, metadata=_WITHOUT_DPI, max_side=65_536),
-    Format(name="heic", pillow="HEIF", extensions=(".heic", ".heif", ".hif"), grey=False, metadata=_WITHOUT_DPI, max_side=16_384),
+    Format(
+        name="avif", pillow="AVIF", extensions=(".avif",), grey=False, metadata=_WITHOUT_DPI, max_side=65_536
+    ),
+    Format(
+        name="heic",
+        pillow="HEIF",
+        extensions=(".heic", ".heif", ".hif"),
+        grey=False,
+        metadata=_WITHOUT_DPI,
+        max_side=16_384,
+    ),
 )
 
 READ_ONLY: dict[str, tuple[str, ...]] = {
@@ -61,7 +78,7 @@ READABLE_EXTENSIONS = frozenset(
 )
 
 RAW_EXTENSIONS = frozenset(
-    ".dng .cr2 .cr3 .nef .arw .orf .rw2 .raf .pef .srw .3fr .iiq".split()
+    {".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw", ".3fr", ".iiq"}
 )  # several of them are TIFF inside, and Pillow would read their small preview
 
 
@@ -92,7 +109,11 @@ def format_by_name(name: str) -> Format:
                 raise UsageError(_cannot_write_here(known))
             return known
     near = difflib.get_close_matches(wanted, [known.name for known in WRITABLE], n=2, cutoff=0.4)
-    choices = f"did you mean {' or '.join(near)}" if near else f"choose from {', '.join(known.name for known in WRITABLE)}"
+    choices = (
+        f"did you mean {' or '.join(near)}"
+        if near
+        else f"choose from {', '.join(known.name for known in WRITABLE)}"
+    )
     raise UsageError(f"cannot write the picture format {name!r}: {choices}")
 
 
@@ -107,7 +128,9 @@ def format_of_path(path: Path) -> Format | None:
                 raise UsageError(f"cannot write {path}: {_cannot_write_here(known)}")
             return known
     choices = ", ".join(known.extensions[0] for known in WRITABLE)
-    raise UsageError(f"cannot write {path}: no picture format ends in {extension!r}; choose one of {choices}, or give --format")
+    raise UsageError(
+        f"cannot write {path}: no picture format ends in {extension!r}; choose one of {choices}, or give --format"
+    )
 
 
 def _cannot_write_here(known: Format) -> str:

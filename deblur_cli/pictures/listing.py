@@ -30,7 +30,9 @@ class Listed:
         return self.path == Path("-")
 
 
-def list_pictures(inputs: Sequence[str | Path], *, recursive: bool = False, leave_out: str | None = None) -> list[Listed]:
+def list_pictures(
+    inputs: Sequence[str | Path], *, recursive: bool = False, leave_out: str | None = None
+) -> list[Listed]:
     """All pictures that `inputs` stand for, each once.
 
     Files come as they are named, whether they exist or not (reading says what is wrong with them); folders and
@@ -53,9 +55,9 @@ def list_pictures(inputs: Sequence[str | Path], *, recursive: bool = False, leav
     return list(found.values())
 
 
-def natural_key(path: Path) -> tuple[tuple[tuple[int, int, str], ...], ...]:
+def natural_key(path: Path) -> tuple[list[list[tuple[int, int, str]]], str]:
     """Sort key by which 9 comes before 10, folder by folder, letters without regard to case first."""
-    return tuple(tuple(_split_digits(part)) for part in path.parts) + (((0, 0, str(path)),),)
+    return [list(_split_digits(part)) for part in path.parts], str(path)
 
 
 def _split_digits(text: str) -> Iterator[tuple[int, int, str]]:

@@ -1,4 +1,4 @@
-"""Where a restored picture goes when the user does not say."""
+"""Names of pictures: where a restored one goes, and how a name is shown."""
 
 from pathlib import Path
 

@@ -1,5 +1,6 @@
 """What a picture is between reading and writing, and what is reported of it."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,18 @@ import numpy as np
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8 | np.uint16]]
 """Unsigned 8- or 16-bit samples. `Any`: NumPy has no way to write a shape such as (H, W, C)."""
+
+
+def _text(path: Path | str) -> str:
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def shown(path: Path | str) -> str:
+    """A path as it may stand in a message: control characters and bytes that are no text are escaped."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape", "replace").decode()
+        for letter in _text(path)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,11 @@ from deblur_cli.pictures.picture import Kept, Picture
 
 
 def write_picture(
-    picture: Picture, target: Path | BinaryIO, *, format: str | None = None, quality: int | None = None,
+    picture: Picture,
+    target: Path | BinaryIO,
+    *,
+    format: str | None = None,
+    quality: int | None = None,
     overwrite: bool = False,
 ) -> Kept:
     """Write a picture file."""
@@ -26,6 +30,10 @@ def write_picture(
     pixels = picture.pixels if picture.bits == 8 else (picture.pixels // 257).astype("uint8")
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     options = {"quality": quality or 95} if chosen.name == "jpeg" else {}
-    with atomic_write(target, overwrite=overwrite) if isinstance(target, Path) else nullcontext(target) as file:
+    with (
+        atomic_write(target, overwrite=overwrite) if isinstance(target, Path) else nullcontext(target) as file
+    ):
         image.save(file, format=chosen.pillow, **options)
-    return Kept(format=chosen.name, width=picture.width, height=picture.height, bits=8, channels=pixels.shape[2])
+    return Kept(
+        format=chosen.name, width=picture.width, height=picture.height, bits=8, channels=pixels.shape[2]
+    )
