@@ -12,6 +12,8 @@ from itertools import permutations
 import numpy as np
 from numpy.typing import NDArray
 
+from deblur_cli.errors import PictureError
+
 STRIP_ROWS = 64
 MOST_PIXELS = 16_000_000
 """Of larger pictures evenly spaced strips are looked at."""
@@ -36,6 +38,14 @@ class Alarm:
 
     kind: str
     message: str
+
+
+class LooksBrokenError(PictureError):
+    """A result that the guard refuses. alarms : what it found."""
+
+    def __init__(self, message: str, *, alarms: tuple[Alarm, ...]) -> None:
+        super().__init__(message)
+        self.alarms = alarms
 
 
 def inspect(before: _Pixels, after: _Pixels, *, non_finite: int = 0) -> tuple[Alarm, ...]:

@@ -17,7 +17,7 @@ from deblur_cli.host.declarations import Geometry, Model, Values
 from deblur_cli.pictures.picture import Picture
 from deblur_cli.restore.arrays import split_array, split_image
 from deblur_cli.restore.devices import dtype_name, pick_device, pick_precision
-from deblur_cli.restore.guard import inspect
+from deblur_cli.restore.guard import LooksBrokenError, inspect
 from deblur_cli.restore.memory import (
     SHARE_OF_FREE,
     MemoryModel,
@@ -239,7 +239,8 @@ class Restorer:
 
         Raises
         ------
-        PictureError : the result looks broken, or the region is not inside the picture
+        LooksBrokenError : the result looks broken; it carries what was found
+        PictureError : the region is not inside the picture
         NotEnoughRoomError : the memory does not suffice
         """
         restored, non_finite = self._restore(picture.pixels, region=region, progress=progress)
@@ -451,8 +452,9 @@ class Restorer:
         alarms = inspect(before, after, non_finite=non_finite)
         if alarms:
             found = "; ".join(alarm.message for alarm in alarms)
-            raise PictureError(
-                f"the result of {self.label} looks broken: {found}; it is not kept (--force keeps it, --strength 0.5 weakens it)"
+            raise LooksBrokenError(
+                f"the result of {self.label} looks broken: {found}; it is not kept (--force keeps it, --strength 0.5 weakens it)",
+                alarms=alarms,
             )
 
     def _restore_file(self, path: Path) -> Path:
