@@ -98,6 +98,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs real pictures where there are none."""
+    if item.get_closest_marker("realdata") and not os.environ.get("DEBLUR_DATA"):
+        pytest.skip("needs real pictures below DEBLUR_DATA")
+
+
 @pytest.fixture(scope="session")
 def session_dirs(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     """Folders for caches, settings and reports, so that tests neither read nor leave anything at home."""

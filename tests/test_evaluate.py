@@ -154,6 +154,17 @@ def test_a_model_that_fails_on_a_picture_does_not_take_the_others_down() -> None
     assert not found["keeps"].failures
 
 
+def test_a_result_that_is_not_a_number_fails_its_picture_and_stays_out_of_the_means() -> None:
+    class BreaksTall:
+        def restore_array(self, image: np.ndarray) -> np.ndarray:
+            return image * np.float32(np.nan) if image.shape[0] == 20 else image
+
+    found = evaluate(BreaksTall(), [MadePair("low", 5), MadePair("tall", 5, size=(20, 16))], [PSNR])
+    assert [failure.name for failure in found.failures] == ["tall"]
+    assert "not numbers" in found.failures[0].error
+    assert found.summary().score("psnr").restored == pytest.approx(db(5), abs=1e-4)
+
+
 def test_an_error_that_is_not_about_one_picture_ends_the_evaluation() -> None:
     with pytest.raises(MissingError, match="no device"):
         evaluate(FailsOn(12, MissingError("no device")), [MadePair("a", 5)], [PSNR])

@@ -52,8 +52,8 @@ def compare(
         list[str] | None,
         typer.Option(
             "--roi",
-            metavar="X,Y,W,H",
-            help="Regions to enlarge, pixels. Default: two where the results differ most.",
+            metavar="X,Y,W,H...",
+            help="Regions to enlarge, in pixels. Default: two where the results differ most.",
             show_default=False,
         ),
     ] = None,
@@ -69,7 +69,7 @@ def compare(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
     device: Device = "auto",
-    dtype: Dtype = "auto",
+    dtype: Dtype = "float32",
     tile: Tile = "auto",
     overlap: Overlap = None,
     max_memory: MaxMemory = None,
@@ -89,6 +89,8 @@ def compare(
 
         deblur compare blurred.png -m rednet30 --reference sharp.png --roi 100,80,64,64
     """
+    import numpy as np
+
     from deblur_cli.evaluation.compare import compare_results, differing_regions, draw
     from deblur_cli.host.manager import Host
     from deblur_cli.pictures import Origin, Picture, read_picture, write_picture
@@ -123,7 +125,7 @@ def compare(
     if json:
         console.json_line(_as_json(comparison, image=image, output=target, regions=shown))
     else:
-        _print_scores(comparison)
+        _print_scores(comparison, dtypes={restorer.dtype_for(np.float32) for restorer in restorers.values()})
         console.result(str(target))
 
 
@@ -163,7 +165,7 @@ def _target(output: Path | None, *, image: Path, reference: Path | None, overwri
     return target
 
 
-def _print_scores(comparison: "Comparison") -> None:
+def _print_scores(comparison: "Comparison", *, dtypes: set[str]) -> None:
     from deblur_cli.evaluation.tables import format_value, metric_title
 
     if comparison.sharp is None:
@@ -173,6 +175,9 @@ def _print_scores(comparison: "Comparison") -> None:
         for shown in (comparison.blurry, *comparison.restored)
     ]
     console.table(["model", *(metric_title(metric) for metric in comparison.metrics)], rows)
+    console.result(
+        f"scores: whole picture, every channel alike, clipped to [0, 1], before rounding to 8 bit; {', '.join(sorted(dtypes))}"
+    )
 
 
 def _as_json(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from deblur_cli.evaluation.records import Evaluation
     from deblur_cli.evaluation.tables import Conditions
     from deblur_cli.host.manager import Host
+    from deblur_cli.restore.restorer import Restorer
     from deblur_cli.weights import Source
 
 
@@ -116,7 +117,7 @@ def eval(
         found = evaluate_models(restorers, pairs, chosen, limit=limit, progress=lambda done, total: advance())
     settings = {"tile": tile, "overlap": overlap, "max_memory": max_memory, "strength": strength}
     runs = {
-        source.label: _run_record(source, device=device, dtype=dtype) | settings
+        source.label: _run_record(source, restorers[source.label], found[source.label]) | settings
         for source in sources.values()
     }
     if csv is not None:
@@ -128,19 +129,21 @@ def eval(
     return 1 if any(evaluation.failures for evaluation in found.values()) else 0
 
 
-def _run_record(source: "Source", *, device: str, dtype: str) -> dict[str, Any]:
+def _run_record(source: "Source", restorer: "Restorer", found: "Evaluation") -> dict[str, Any]:
     """What belongs to the model and the machine rather than to the data."""
+    import numpy as np
     import torch
 
     from deblur_cli import __version__
-    from deblur_cli.restore.devices import pick_device, pick_precision
     from deblur_cli.weights import file_sha256
 
-    chosen = pick_device(device)
+    sizes = {(record.height, record.width) for record in found.records}
+    exact = all(restorer.plan(height, width, pixels=np.float32).exact for height, width in sizes)
     return {
         "weights_sha256": None if source.path is None else file_sha256(source.path),
-        "device": str(chosen),
-        "dtype": pick_precision(dtype, device=chosen).name,
+        "device": str(restorer.device),
+        "dtype": restorer.dtype_for(np.float32),
+        "tiling": "exact" if exact else "approximate",
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "deblur_cli": __version__,

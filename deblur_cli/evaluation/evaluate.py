@@ -124,6 +124,7 @@ def _measure_pair(
             start = perf_counter()
             restored = restorer.restore_array(blurry)
             seconds = perf_counter() - start
+            _require_numbers(restored)
             scores = {metric: function(restored, sharp) for metric, function in functions.items()}
         except PictureError as error:
             collectors[name].fail(pair.name, error)
@@ -150,6 +151,15 @@ def metric_function(metric: Metric) -> MetricFunction:
     """What computes the metric: (restored, sharp) -> value."""
     function: MetricFunction = import_object(metric.function)
     return function
+
+
+def _require_numbers(restored: FloatPicture) -> None:
+    """A picture with NaN is a failed one: its scores would spoil the means, or vanish from them."""
+    broken = restored.size - np.count_nonzero(np.isfinite(restored))
+    if broken:
+        raise PictureError(
+            f"the network gave {broken} values that are not numbers; its weights may be broken"
+        )
 
 
 def _digest(name: str, *pictures: npt.NDArray[np.uint8]) -> bytes:
