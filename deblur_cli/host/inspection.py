@@ -32,11 +32,11 @@ def problems(model: Model) -> tuple[str, ...]:
         for weights in model.weights
         if weights.url is None and released_path(model, weights) is None
     ]
-    network = _missing_network(model.network)
+    network = missing_network(model.network)
     return (network, *missing) if network else tuple(missing)
 
 
-def _missing_network(path: str) -> str | None:
+def missing_network(path: str) -> str | None:
     """Why the import path cannot lead anywhere, or None if it may."""
     module, _, name = path.partition(":")
     source = _source(module)

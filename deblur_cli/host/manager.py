@@ -238,8 +238,8 @@ def _load(
     try:
         with _nothing_printed():
             loaded = candidate.load()
-        _check_api(loaded)
         stage = Stage.REGISTER
+        _check_api(loaded)
         _register(manager, loaded, key)
         stage = Stage.CALL
         with _nothing_printed():

@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from deblur_cli.host.declarations import Model, import_object
-from deblur_cli.host.inspection import released_path
+from deblur_cli.host.inspection import missing_network, released_path
 
 Check: TypeAlias = Callable[[Model], None]
 _COUNTING_SIZE = 256  # pixels a side; figures of networks with attention hold at this size
@@ -39,6 +39,8 @@ def build(model: Model, options: Mapping[str, Any] | None = None, *, seed: int =
 
 def declared_options_build(model: Model) -> None:
     """The default network, its tiny variant, and every choice of every option can be built."""
+    missing = missing_network(model.network)
+    require(missing is None, str(missing))
     build(model, model.tiny)
     for name, option in model.options.items():
         for value in option.choices or (option.default,):

@@ -79,6 +79,7 @@ def half_extent(model: Model, options: Mapping[str, Any] | None = None) -> int:
     network = _structural(build(model, options))
     with _Linear():
         y = network(x)
+    require(y.shape[-2:] == x.shape[-2:], f"the input is {tuple(x.shape)}, the output {tuple(y.shape)}")
     rows = [phase if height == step else margin + phase for phase in phases]
     columns = [margin + phase for phase in phases]
     torch.stack(
