@@ -91,7 +91,7 @@ def test_pairs_depend_neither_on_the_number_of_workers_nor_on_the_other_pictures
 
 def test_changing_one_step_leaves_the_draws_of_the_others(sharp, tmp_path):
     make_dataset(sharp, tmp_path / "a", MIXED, draws=3)
-    make_dataset(sharp, tmp_path / "b", replace(MIXED, noise=0.0, sigma=(1.0, 1.0)), draws=3)
+    make_dataset(sharp, tmp_path / "b", replace(MIXED, noise=0.0, sigma=(3.0, 3.0)), draws=3)
     branches = set()
     for one, other in zip(records(tmp_path / "a"), records(tmp_path / "b"), strict=True):
         assert one["offset"] == other["offset"]
@@ -214,11 +214,12 @@ def test_a_folder_with_something_in_it_is_refused_and_nothing_foreign_is_ever_re
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["--blur", "gausian"], 2, "there is no blur 'gausian'; did you mean gaussian?"),
+        (["--blur", "gausian"], 4, "did you mean gaussian?"),
+        (["--blur", "gaussian", "jpeg"], 2, "jpeg comes after the blur; ask for it with --jpeg"),
         (["--sigma", "3", "1"], 2, "the range of sigma is 3 to 1; write the smaller end first"),
-        (["--sigma", "-1", "1"], 2, "sigma is -"),
+        (["--sigma", "-1", "1"], 2, "Gaussian: sigma is -1.0; it must be from 0 to 64 px"),
         (["--blur", "camera-shake", "--rate", "0", "1"], 2, "its lower end must be above 0"),
-        (["--jpeg", "0", "50"], 2, "quality"),
+        (["--jpeg", "0", "50"], 2, "Jpeg: quality is 0; it must be from 1 to 100"),
         (["--patches", "2"], 2, "give the patch size"),
         (["--patch", "500"], 4, "none of the 6 pictures"),
         (["--sigma", "30", "30"], 4, "too small for a blur"),
@@ -243,3 +244,66 @@ def test_a_source_without_pictures_is_missing(run, tmp_path):
         make_dataset(tmp_path / "empty", tmp_path / "out", Degrade())
     assert run("make-dataset", tmp_path / "nowhere", tmp_path / "out").code == 4
     assert not (tmp_path / "out").exists()
+
+
+PLUGIN = """
+from dataclasses import dataclass
+from deblur_cli import Degradation, hookimpl
+
+@dataclass(frozen=True)
+class Shift:
+    step: int
+
+def draw(rng):
+    return Shift(step=1 + int(rng.random() * 3))
+
+def apply(image, params, rng):
+    import numpy as np
+    return np.roll(image, params.step, axis=1)
+
+@hookimpl
+def deblur_degradations():
+    return [Degradation(name="sidestep", summary="moves", apply="sidestep_plugin:apply", params="sidestep_plugin:Shift", draw="sidestep_plugin:draw")]
+"""
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_blur_of_a_plugin_works_like_ours(run, sharp, tmp_path, workers):
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "sidestep_plugin.py").write_text(PLUGIN)
+    env = {"PYTHONPATH": str(tmp_path / "plugins"), "DEBLUR_PLUGINS": "sidestep_plugin"}
+    words = ["make-dataset", sharp, tmp_path / "out", "--blur", "sidestep", "--workers", workers]
+    ran = run(*words, env=env, subprocess=True)
+    assert ran.code == 0, ran.err
+    steps = set()
+    for record in records(tmp_path / "out"):
+        step = record["steps"][0]["params"]["step"]
+        original = read(sharp / record["source"])
+        assert np.array_equal(
+            read(tmp_path / "out" / "blur" / f"{record['name']}.png"), np.roll(original, step, axis=1)
+        )
+        steps.add(step)
+    assert len(steps) > 1
+
+
+@pytest.mark.parametrize(
+    ("module", "cure"),
+    [
+        ('raise ImportError("libGL.so.1: cannot open shared object file")', "apt-get install libgl1"),
+        (
+            'raise ImportError("libGL.so.1: cannot open shared object file")',
+            "pip install opencv-python-headless",
+        ),
+        ('__version__ = "4.10.0"', "pip install 'opencv-python>=5'"),
+    ],
+)
+def test_an_opencv_that_does_not_load_or_is_too_old_is_one_line_with_the_cure(
+    run, sharp, tmp_path, module, cure
+):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "cv2.py").write_text(module)
+    env = {"PYTHONPATH": str(tmp_path / "broken")}
+    ran = run("make-dataset", sharp, tmp_path / "out", "--sigma", "1", "2", env=env, subprocess=True)
+    assert ran.code == 4
+    assert cure in ran.err
+    assert "Traceback" not in ran.err

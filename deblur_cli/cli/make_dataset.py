@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,9 @@ from deblur_cli.cli import console
 from deblur_cli.cli.options import Json, Quiet, Seed, Verbose
 
 _BLUR, _AFTER, _PATCHES = "Blur", "After the blur", "Pairs"
+
+if TYPE_CHECKING:
+    from deblur_cli.host.declarations import Degradation
 
 
 class WorkingLight(StrEnum):
@@ -30,7 +33,7 @@ def make_dataset(
         typer.Option(
             "--blur",
             metavar="NAME...",
-            help="gaussian, camera-shake, identity; of several, one is drawn for each pair.",
+            help="gaussian, camera-shake, identity, or one of a plugin; of several, one is drawn for each pair.",
             rich_help_panel=_BLUR,
         ),
     ] = ["gaussian"],  # noqa: B006  Typer copies it
@@ -179,8 +182,9 @@ def make_dataset(
     from deblur_cli.data.making import make_dataset as make
     from deblur_cli.data.synthesis import Degrade
 
+    blurs, others = _resolve(blur)
     degrade = Degrade(
-        blurs=tuple(dict.fromkeys(name.replace("-", "_") for name in blur)),
+        blurs=blurs, others=others,
         light=None if light is WorkingLight.AUTO else Light(light.value),
         sigma=sigma, rate_dps=rate, exposure_s=exposure, max_extent_px=extent,
         noise=noise, gain=gain, jpeg=jpeg_share if jpeg else 0.0, quality=jpeg or (60, 98),
@@ -210,3 +214,25 @@ def make_dataset(
         else f"blurred against sharp {made.psnr_db:.2f} dB in the mean"
     )
     console.result(f"{made.folder}: {made.num_pairs} pairs of {made.num_sources} pictures, {mean}")
+
+
+def _resolve(names: list[str]) -> tuple[tuple[str, ...], tuple["Degradation", ...]]:
+    """The blurs by their own names, each once, and the declarations of those that plugins bring."""
+    from deblur_cli.blur import DEGRADATIONS
+    from deblur_cli.data.synthesis import BLURS
+    from deblur_cli.errors import UsageError
+    from deblur_cli.host.manager import Host
+
+    blurs: list[str] = []
+    others: list[Degradation] = []
+    host: Host | None = None
+    for given in dict.fromkeys(names):
+        name = given.replace("-", "_")
+        if name not in BLURS:
+            if any(name == item.name for item in DEGRADATIONS):
+                raise UsageError(f"{given} comes after the blur; ask for it with --{given}")
+            host = host or Host.discover()
+            others.append(host.degradation(given))
+            name = others[-1].name
+        blurs.append(name)
+    return tuple(dict.fromkeys(blurs)), tuple(others)

@@ -9,15 +9,17 @@ import hashlib
 import json
 import multiprocessing
 import re
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deblur_cli.data.files import find_pictures, read_opaque, write_png, write_text
 from deblur_cli.data.synthesis import Degrade, Record, as_settings, fits, make_pair
-from deblur_cli.errors import MissingError, PictureError, UsageError
+from deblur_cli.errors import MissingError, NotEnoughRoomError, PictureError, UsageError
 
 SCHEMA = 1
 
@@ -115,6 +117,10 @@ def _run(jobs: list[_Job], *, workers: int) -> Iterator[list[Record] | str]:
     with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=_start_worker) as pool:
         try:
             yield from pool.map(_make, jobs)
+        except BrokenProcessPool as error:
+            raise NotEnoughRoomError(
+                f"one of the {workers} processes was killed, most likely for its memory; use fewer --workers"
+            ) from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -123,6 +129,9 @@ def _run(jobs: list[_Job], *, workers: int) -> Iterator[list[Record] | str]:
 def _start_worker() -> None:
     from deblur_cli.blur.opencv import import_opencv
 
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches all processes; the first one ends the others
     import_opencv().setNumThreads(0)  # the processes are the parallelism
 
 

@@ -8,7 +8,6 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
@@ -20,8 +19,12 @@ from deblur_cli.blur.borders import Border, Window, crop
 from deblur_cli.blur.light import Light, Pixels, decode, encode, from_integers, to_8_bit
 from deblur_cli.blur.randomness import PAIR_SLOT, Range, Role, choice, generator, integer
 from deblur_cli.errors import UsageError
+from deblur_cli.host.declarations import Degradation, import_object
 
 BLURS = ("camera_shake", "gaussian", "identity")
+
+OTHER_MARGIN_PX = 32
+"""Pixels beyond a patch that a plugin's blur gets to see, since its declaration does not say how far it looks."""
 
 # `Any` in the records below: they are JSON objects.
 Record = dict[str, Any]
@@ -31,7 +34,8 @@ Record = dict[str, Any]
 class Degrade:
     """What is drawn for each pair.
 
-    blurs : names out of BLURS, each as likely as the others
+    blurs : names out of BLURS or of `others`, each as likely as the others
+    others : degradations of plugins; they act with their own default ranges
     light : what the blur acts on; None = code values for Gaussian blur, light for camera shake
     sigma : of Gaussian blur, px
     rate_dps, exposure_s, max_extent_px : of camera shake, see `deblur_cli.blur.camera_shake`
@@ -42,6 +46,7 @@ class Degrade:
     """
 
     blurs: tuple[str, ...] = ("gaussian",)
+    others: tuple[Degradation, ...] = ()
     light: Light | None = None
     sigma: Range = (0.0, 3.0)
     rate_dps: Range = (1.0, 10.0)
@@ -56,12 +61,12 @@ class Degrade:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.blurs:
-            raise UsageError(f"no blur is named; there are: {', '.join(BLURS)}")
-        for unknown in set(self.blurs) - set(BLURS):
-            near = get_close_matches(unknown, BLURS, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(BLURS)}"
-            raise UsageError(f"there is no blur {unknown!r}; {hint}")
+        known = (*BLURS, *(item.name for item in self.others))
+        unknown = [name for name in self.blurs if name not in known]
+        if unknown or not self.blurs:
+            raise UsageError(
+                f"there is no blur {', '.join(unknown) or 'named'}; there are: {', '.join(known)}"
+            )
         for name, probability in (("noise", self.noise), ("jpeg", self.jpeg)):
             if not 0 <= probability <= 1:
                 raise UsageError(f"the probability of {name} is {probability:g}; it must be from 0 to 1")
@@ -71,6 +76,8 @@ class Degrade:
                 raise UsageError(
                     f"the range of {name} is {limits[0]:g} to {limits[1]:g}; write the smaller end first"
                 )
+        for sigma, gain, quality in zip(self.sigma, self.gain, self.quality, strict=True):
+            gaussian.Gaussian(sigma=sigma), noise.Noise(gain=gain, read_var=0), jpeg.Jpeg(quality=quality)
         if (self.patch is not None and self.patch < 1) or self.candidates < 1:
             raise UsageError("a patch needs at least 1 px and 1 candidate")
 
@@ -167,7 +174,9 @@ def make_pair(pixels: Pixels, degrade: Degrade, *, index: int, draw: int) -> Mad
 def _bound(degrade: Degrade, name: str) -> int:
     if name == "gaussian":
         return gaussian.bound(sigma=degrade.sigma)
-    return camera_shake.bound(max_extent_px=degrade.max_extent_px) if name == "camera_shake" else 0
+    if name == "camera_shake":
+        return camera_shake.bound(max_extent_px=degrade.max_extent_px)
+    return 0 if name == "identity" else OTHER_MARGIN_PX
 
 
 def _place(pixels: Pixels, degrade: Degrade, rng: np.random.Generator) -> tuple[int, int]:
@@ -200,6 +209,8 @@ def _blurred(
         params = gaussian.draw(rng, sigma=degrade.sigma)
         image = gaussian.apply(decode(source, light), params)
         return image, light, {"params": asdict(params), "light": light.value}
+    if name != "camera_shake":
+        return _blurred_by_other(source, degrade, name, random=random)
     light = degrade.light or Light.LINEAR
     shake = camera_shake.draw(
         rng, rate_dps=degrade.rate_dps, exposure_s=degrade.exposure_s, max_extent_px=degrade.max_extent_px
@@ -213,6 +224,16 @@ def _blurred(
         image = camera_shake.average_poses(image, poses, window=window)
         path = {"poses": len(poses.homographies), "extent_px": poses.extent_px, "rms_px": poses.rms_px}
     return image, light, {"params": asdict(shake), "light": light.value, "kernel": path}
+
+
+def _blurred_by_other(
+    source: NDArray[np.float32], degrade: Degrade, name: str, *, random: Any
+) -> tuple[NDArray[np.float32], Light, Record]:
+    (degradation,) = (item for item in degrade.others if item.name == name)
+    light = degrade.light or Light.SRGB
+    params = import_object(degradation.draw)(random(role=Role.PARAMETERS))
+    image = import_object(degradation.apply)(decode(source, light), params, random(role=Role.FIELD))
+    return image, light, {"params": asdict(params), "light": light.value}
 
 
 def _noisy(
