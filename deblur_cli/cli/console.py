@@ -4,6 +4,7 @@ Rich is imported only by what draws tables and bars. Bars appear on a terminal a
 """
 
 import json
+import logging
 import math
 import os
 import sys
@@ -34,6 +35,7 @@ _bars: ContextVar["Progress | None"] = ContextVar("bars", default=None)
 def configure(verbosity: Verbosity) -> None:
     """Set how much is said from now on."""
     _verbosity.set(verbosity)
+    logging.getLogger("deblur_cli").setLevel(logging.INFO if verbosity is Verbosity.VERBOSE else logging.WARNING)
 
 
 def is_verbose() -> bool:
@@ -76,6 +78,26 @@ def warn(text: str) -> None:
 def error(text: str) -> None:
     """Say on stderr what went wrong, whatever the verbosity."""
     _print(_coloured(f"deblur: {text}", code=31), sys.stderr)
+
+
+class _Handler(logging.Handler):
+    """Shows what the library logs as warnings and, with --verbose, as details."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say it on stderr."""
+        text = record.getMessage()
+        (warn if record.levelno >= logging.WARNING else detail)(text)
+
+
+@contextmanager
+def logging_shown() -> Iterator[None]:
+    """Inside, what deblur and its plugins log is shown on stderr."""
+    logger, handler = logging.getLogger(), _Handler()
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:

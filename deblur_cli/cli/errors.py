@@ -58,7 +58,7 @@ def run(command: Callable[[], object], *, words: Sequence[str]) -> int:
     console.configure(console.Verbosity.NORMAL)
     _words.set(tuple(words))
     try:
-        with _sigterm_raises():
+        with _sigterm_raises(), console.logging_shown():
             code = command()
     except Terminated:
         console.error("stopped by SIGTERM; nothing half-written is left")

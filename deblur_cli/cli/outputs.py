@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deblur_cli.errors import UsageError
+from deblur_cli.pictures.atomic import refuse_input_as_output
 from deblur_cli.pictures.naming import default_output
 
 STREAM = "-"
@@ -67,6 +68,9 @@ def plan_jobs(inputs: Sequence[Input], naming: Naming) -> tuple[list[Job], list[
     jobs = [Job(input=item, target=_target(item, naming, folder)) for item in _without_doubles(inputs)]
     jobs, left_out = _without_results(jobs, beside=naming.output is None)
     _refuse_collisions(jobs)
+    for job in jobs:
+        if job.input.path is not None and job.target is not None:
+            refuse_input_as_output(job.input.path, job.target)  # hard links lead to one file too
     return jobs, left_out
 
 

@@ -4,11 +4,13 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 from enum import StrEnum
 
 from deblur_cli.cli import console
 from deblur_cli.cli.errors import diagnose
-from deblur_cli.errors import PictureError
+from deblur_cli.cli.outputs import Job
+from deblur_cli.errors import DeblurError, PictureError
 
 
 class Status(StrEnum):
@@ -35,44 +37,27 @@ class Report:
         self._counts: Counter[Status] = Counter()
         self._codes: set[int] = set()
 
-    def done(self, input: str, output: str, *, summary: str, facts: Mapping[str, object]) -> None:
+    def done(self, job: Job, *, summary: str, facts: Mapping[str, object]) -> None:
         """A picture was restored and written. summary : how, in a few words; facts : the same for JSON."""
-        self._say(Status.DONE, input, output, f"{output}  ({summary})", facts)
+        self._say(Status.DONE, job, f"{job.output}  ({summary})", facts)
 
-    def planned(self, input: str, output: str, *, model: str, replaces: bool) -> None:
+    def planned(self, job: Job, *, model: str) -> None:
         """A picture would be restored."""
-        self._say(
-            Status.PLANNED,
-            input,
-            output,
-            f"{input} -> {output}  ({model}{', replaces it' if replaces else ''})",
-            {"model": model, "replaces": replaces},
-        )
+        replaces = job.target is not None and job.target.exists()
+        text = f"{job.input.name} -> {job.output}  ({model}{', replacing it' if replaces else ''})"
+        self._say(Status.PLANNED, job, text, {"model": model, "replaces": replaces})
 
-    def skipped(self, input: str, output: str) -> None:
+    def skipped(self, job: Job) -> None:
         """A picture was left out because its output exists."""
-        self._say(Status.SKIPPED, input, output, f"{input}: skipped, {output} exists", {})
+        self._say(Status.SKIPPED, job, f"{job.input.name}: skipped, {job.output} exists", {})
 
-    def failed(
-        self, input: str, output: str | None, error: Exception, facts: Mapping[str, object] | None = None
-    ) -> None:
+    def failed(self, job: Job, error: Exception) -> None:
         """A picture could not be restored; the others go on. A bug's report is written here."""
-        if console.is_verbose():
-            traceback.print_exception(error, file=sys.stderr)
-        diagnosis = diagnose(error)
-        self._codes.add(diagnosis.code)
-        self._counts[Status.FAILED] += 1
-        console.error(diagnosis.text if input in diagnosis.text else f"{input}: {diagnosis.text}")
-        if self._json:
-            console.json_line(
-                {
-                    "input": input,
-                    "output": output,
-                    "status": Status.FAILED,
-                    **(facts or {}),
-                    "error": diagnosis.text,
-                }
-            )
+        self._fail(job.input.name, job.output, error)
+
+    def unusable(self, word: str, error: DeblurError) -> None:
+        """An argument stands for no picture."""
+        self._fail(word, None, error)
 
     def finish(self) -> int:
         """Sum up where there was more than one picture, and return the exit code.
@@ -87,11 +72,28 @@ class Report:
         alike = len(self._codes) == 1 and self._counts[Status.FAILED] == sum(self._counts.values())
         return self._codes.pop() if alike else PictureError.exit_code
 
-    def _say(self, status: Status, input: str, output: str, text: str, facts: Mapping[str, object]) -> None:
+    def _say(self, status: Status, job: Job, text: str, facts: Mapping[str, object]) -> None:
         self._counts[status] += 1
         if self._json:
-            console.json_line({"input": input, "output": output, "status": status, **facts, "error": None})
+            console.json_line(
+                {"input": job.input.name, "output": job.output, "status": status, **facts, "error": None}
+            )
         elif not self._silent:
             console.result(text)
         elif status is Status.DONE:
             console.note(text)
+
+    def _fail(self, input: str, output: str | None, error: Exception) -> None:
+        if console.is_verbose():
+            traceback.print_exception(error, file=sys.stderr)
+        diagnosis = diagnose(error)
+        self._codes.add(diagnosis.code)
+        self._counts[Status.FAILED] += 1
+        console.error(diagnosis.text if input in diagnosis.text else f"{input}: {diagnosis.text}")
+        if self._json:
+            record = {"input": input, "output": output, "status": Status.FAILED, "error": diagnosis.text}
+            alarms = getattr(error, "alarms", ())  # of the guard; its class would bring numpy along
+            guard = (
+                {"guard": {"checked": True, "alarms": [asdict(alarm) for alarm in alarms]}} if alarms else {}
+            )
+            console.json_line({**record, **guard})
