@@ -118,9 +118,7 @@ class Option:
         _require(
             self.type in (bool, int, float, str), "option.type", self.type, "one of bool, int, float, str"
         )
-        _require(
-            isinstance(self.default, self.type), "option.default", self.default, f"a {self.type.__name__}"
-        )
+        _require(type(self.default) is self.type, "option.default", self.default, f"a {self.type.__name__}")
         _require(
             not self.choices or self.default in self.choices,
             "option.default",
@@ -266,17 +264,21 @@ class Model:
             self.network,
             "an import path package.module:name",
         )
+        _require(self.values in tuple(Values), f"model {self.name}: values", self.values, " or ".join(Values))
         object.__setattr__(self, "values", Values(self.values))
         _require(isinstance(self.facts, Facts), f"model {self.name}: facts", self.facts, "a Facts")
         for name, kind in (("options", Option), ("recipes", Recipe)):
             mapping = getattr(self, name)
             _require(
-                all(isinstance(value, kind) for value in mapping.values()),
+                isinstance(mapping, Mapping) and all(isinstance(value, kind) for value in mapping.values()),
                 f"model {self.name}: {name}",
                 mapping,
                 f"a mapping of names to {kind.__name__}",
             )
             object.__setattr__(self, name, MappingProxyType(dict(mapping)))
+        _require(
+            isinstance(self.tiny, Mapping), f"model {self.name}: tiny", self.tiny, "a mapping of options"
+        )
         object.__setattr__(self, "tiny", MappingProxyType(dict(self.tiny)))
         unknown = set(self.tiny) - set(self.options)
         _require(not unknown, f"model {self.name}: tiny", sorted(unknown), "made of declared options")
