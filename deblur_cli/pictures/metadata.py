@@ -52,12 +52,12 @@ def upright_exif(exif: bytes, *, width: int, height: int) -> bytes:
         raise ValueError("EXIF does not begin like a TIFF file")
     try:
         (first,) = struct.unpack_from(order + "I", block, 4)
-        for tag, position in _entries(block, order, first):
+        for tag, position in entries(block, order, first):
             if tag == ORIENTATION:
                 _set_integer(block, order, position, 1)
             elif tag == _EXIF_IFD:
                 (details,) = struct.unpack_from(order + "I", block, position + 8)
-                for detail, place in _entries(block, order, details):
+                for detail, place in entries(block, order, details):
                     if detail in (_PIXEL_WIDTH, _PIXEL_HEIGHT):
                         _set_integer(block, order, place, width if detail == _PIXEL_WIDTH else height)
         struct.pack_into(order + "I", block, _next_pointer(block, order, first), 0)
@@ -194,7 +194,7 @@ def is_lossless_webp(head: bytes) -> bool:
     return False
 
 
-def _entries(block: bytes | bytearray, order: str, offset: int) -> Iterator[tuple[int, int]]:
+def entries(block: bytes | bytearray, order: str, offset: int) -> Iterator[tuple[int, int]]:
     """Tag and position of each entry of the directory at `offset`."""
     (count,) = struct.unpack_from(order + "H", block, offset)
     for index in range(count):

@@ -50,11 +50,11 @@ def read_tags(stream: BinaryIO) -> Tags:
     if header[2:3] == b"+" or header[3:4] == b"+":
         header += stream.read(8)
     tags: TiffImagePlugin.ImageFileDirectory_v2 = TiffImagePlugin.ImageFileDirectory_v2(header)
-    first = tags.next
-    stream.seek(first)
+    stream.seek(tags.next)
     tags.load(stream)
     exif = Image.Exif()
-    exif.load_from_fp(stream, first)
+    stream.seek(0)
+    exif.load_from_fp(stream)
     xmp, icc = tags.get(_XMP), tags.get(_ICC)
     return Tags(
         width=int(tags[_WIDTH]),
