@@ -87,6 +87,7 @@ def test_the_record_says_what_its_numbers_hold_for(run, identity, pairs) -> None
     )
     assert conditions["border_px"] == 0
     assert len(conditions["pairs_sha256"]) == 64
+    assert "window 11x11" in conditions["metrics"]["ssim"]
     assert (record["dtype"], record["device"], record["tile"]) == ("float32", "cpu", "16")
     assert record["tiling"] == "exact"
     assert len(record["weights_sha256"]) == 64

@@ -81,6 +81,12 @@ def test_identical_pictures_are_counted_in_the_table_and_the_gain_is_explained()
     assert not any("finite before and after" in line for line in explain({"model": TWO}))
 
 
+def test_every_metric_is_explained() -> None:
+    text = "\n".join(explain({"model": TWO}))
+    assert "PSNR: mean over the pictures where it is finite" in text
+    assert "SSIM: structural similarity: Gaussian window 11x11, sigma 1.5" in text
+
+
 def test_the_explanation_says_how_time_was_taken() -> None:
     assert any("median of 1, without the first" in line for line in explain({"model": TWO}))
     assert any("warm-up included" in line for line in explain({"model": evaluation(record("a", 20, 21))}))

@@ -170,7 +170,11 @@ def _print_json(
         console.json_line(
             {
                 "model": label,
-                "conditions": conditions.as_json() | {"pairs_sha256": evaluation.pairs_sha256},
+                "conditions": {
+                    **conditions.as_json(),
+                    "metrics": {metric.name: metric.summary for metric in evaluation.metrics},
+                    "pairs_sha256": evaluation.pairs_sha256,
+                },
                 "run": runs[label],
                 **evaluation.summary().as_json(),
                 "failures": failures,

@@ -81,6 +81,11 @@ def explain(evaluations: Mapping[str, Evaluation]) -> list[str]:
             "PSNR: mean over the pictures where it is finite; pooled: PSNR of the mean squared error over all of them; "
             "identical: pictures of infinite PSNR, left out of the mean"
         )
+    lines += [
+        f"{score.metric.name.upper()}: {score.metric.summary}"
+        for score in summaries[0].scores
+        if score.metric.name != "psnr"
+    ]
     if any(summary.identical_blurry or summary.identical_restored for summary in summaries):
         lines.append(
             "gain: mean over the pictures that are finite before and after, not the difference of the two means"
