@@ -22,8 +22,8 @@ class Block(nn.Module):
         y: Tensor = self.conv(x)
         if skip is not None:
             y = y + skip
-        y = self.norm(F.elu(y))
-        return y
+        normed: Tensor = self.norm(F.elu(y))
+        return normed
 
 
 class REDNet(nn.Module):
@@ -57,6 +57,12 @@ class REDNet(nn.Module):
         for i, block in enumerate(self.decoder):
             x = block(x, encoded[last - i] if i % 2 else None)  # d_i of odd i takes E(n-1-i)
         return F.elu(self.output(x).float() + blurry.float())
+
+    def for_inference(self, dtype: torch.dtype) -> nn.Module:
+        """An equivalent, faster module that takes and returns float32 and computes in `dtype`."""
+        from deblur_rednet.inference import StreamedREDNet
+
+        return StreamedREDNet(self, dtype=dtype)
 
 
 def start_at_identity(network: REDNet) -> None:
