@@ -28,6 +28,7 @@ def deblur_models():
     ]
 '''
 IDENTITY_NETWORK = '''
+import os
 import time
 import torch
 from torch import nn
@@ -45,7 +46,10 @@ class Tinted(Identity):
         return torch.cat([torch.ones_like(x[:, :1]), x[:, 1:] * 0], dim=1) * self.gain
 
 class Slow(Identity):
+    """Says that it has started by making the file that SLOW_STARTED names."""
     def forward(self, x):
+        if "SLOW_STARTED" in os.environ:
+            open(os.environ["SLOW_STARTED"], "w").close()
         time.sleep(0.2)
         return x * self.gain
 
