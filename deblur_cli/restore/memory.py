@@ -158,7 +158,8 @@ def measure_peak(run: Callable[[int, int], object], height: int, width: int, *, 
         run(height, width)
         peak: int = torch.cuda.max_memory_allocated(device)
         return peak - before
-    with _LiveTensors() as live:
+    live = _LiveTensors()
+    with live:
         run(height, width)
     return live.peak_bytes
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -16,7 +17,7 @@ from deblur_cli.errors import NotEnoughRoomError, PictureError, UsageError
 from deblur_cli.host.declarations import Geometry, Model, Values
 from deblur_cli.pictures.picture import Picture
 from deblur_cli.restore.arrays import split_array, split_image
-from deblur_cli.restore.devices import dtype_name, pick_device, pick_precision
+from deblur_cli.restore.devices import dtype_name, limit_kernel_cache, pick_device, pick_precision
 from deblur_cli.restore.guard import LooksBrokenError, inspect
 from deblur_cli.restore.memory import (
     SHARE_OF_FREE,
@@ -140,6 +141,7 @@ class Restorer:
             raise UsageError(
                 f"a strength of {strength} makes no sense; give 0 (the input) to 1 (the full result)"
             )
+        limit_kernel_cache()
         self.label = label or model.name
         self.device = pick_device(device) if isinstance(device, str) else device
         self.strength = strength
@@ -156,6 +158,11 @@ class Restorer:
         self._told: set[str] = set()
 
     @property
+    def geometry(self) -> Geometry:
+        """What tiling knows about the network."""
+        return self._geometry
+
+    @property
     def dtype(self) -> str:
         """Name of the precision that 8-bit pictures run in, such as "bfloat16"."""
         return self._precision.name
@@ -163,6 +170,13 @@ class Restorer:
     def dtype_for(self, pixels: "np.dtype[Any] | type[np.generic]") -> str:
         """Name of the precision that pixels of this dtype run in: pictures of 16 bit always run in float32."""
         return dtype_name(self._torch_dtype(np.dtype(pixels)))
+
+    def retiled(self, tile: str | int | tuple[int, int], *, overlap: int | None = None) -> "Restorer":
+        """The same network with other tiles. Parameters as those of `load`."""
+        other = copy(self)
+        other._request = TileRequest(tile=parse_tile(tile), overlap=overlap)
+        other._told = set()
+        return other
 
     @overload
     def __call__(self, picture: str | Path) -> Path: ...
