@@ -38,6 +38,12 @@ def test_the_model_may_be_a_default(run, photo_file, identity, settings):
     assert "othermodel" in run("photo.png", "--dry-run", env=identity.env).err
 
 
+def test_one_model_may_be_the_default_where_several_can_be_named(run, identity):
+    ran = run("eval", "--limit", "1", env={**identity.env, "DEBLUR_MODEL": "nosuchmodel"})
+    assert ran.code == 4
+    assert "'nosuchmodel'" in ran.err
+
+
 def test_a_weights_file_alone_names_its_model_whatever_the_default(run, photo_file, identity):
     env = {**identity.env, "DEBLUR_MODEL": "rednet30"}
     ran = run("photo.png", "--weights", identity.weights["identity"], "--dry-run", env=env)

@@ -104,14 +104,14 @@ def test_a_folder_without_pictures_fails_and_the_others_go_on(deblur, tmp_path, 
 def test_from_stdin_to_stdout_and_nothing_else_there(deblur, photo):
     buffer = io.BytesIO()
     Image.fromarray(photo).save(buffer, "png")
-    for words in (["-"], ["-", "-o", "-"]):
-        ran = deblur(*words, stdin=buffer.getvalue(), subprocess=True)
+    for words, apart in ((["-"], True), (["-", "-o", "-"], False)):
+        ran = deblur(*words, stdin=buffer.getvalue(), subprocess=apart)
         assert ran.code == 0, ran.err
         assert np.array_equal(pixels(io.BytesIO(ran.raw)), photo)
 
 
 def test_from_a_file_to_stdout_in_another_format(deblur, photo_file, photo):
-    ran = deblur("photo.png", "-o", "-", "--format", "bmp", subprocess=True)
+    ran = deblur("photo.png", "-o", "-", "--format", "bmp")
     assert ran.code == 0, ran.err
     assert ran.raw[:2] == b"BM"
     assert np.array_equal(pixels(io.BytesIO(ran.raw)), photo)

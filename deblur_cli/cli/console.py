@@ -35,7 +35,9 @@ _bars: ContextVar["Progress | None"] = ContextVar("bars", default=None)
 def configure(verbosity: Verbosity) -> None:
     """Set how much is said from now on."""
     _verbosity.set(verbosity)
-    logging.getLogger("deblur_cli").setLevel(logging.INFO if verbosity is Verbosity.VERBOSE else logging.WARNING)
+    logging.getLogger("deblur_cli").setLevel(
+        logging.INFO if verbosity is Verbosity.VERBOSE else logging.WARNING
+    )
 
 
 def is_verbose() -> bool:

@@ -60,7 +60,7 @@ def read_defaults(environ: Mapping[str, str]) -> dict[str, Default]:
     return found
 
 
-def defaults_for(options: Mapping[str, str], *, environ: Mapping[str, str]) -> dict[str, Value | list[Value]]:
+def defaults_for(options: Mapping[str, str], *, environ: Mapping[str, str]) -> dict[str, Value]:
     """Defaults for a command's parameters.
 
     Parameters

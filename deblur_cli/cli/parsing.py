@@ -89,12 +89,7 @@ class Group(TyperGroup):
     def get_command(self, ctx: "Context", cmd_name: str) -> "ClickCommand | None":
         """The command of that name, imported now."""
         entry = self.entries.get(cmd_name)
-        try:
-            return None if entry is None else load_command(cmd_name, entry)
-        except ModuleNotFoundError as error:  # TEMPORARY: commands that are not written yet
-            if not (error.name or "").startswith("deblur_cli.cli."):
-                raise
-            return None
+        return None if entry is None else load_command(cmd_name, entry)
 
     def get_params(self, ctx: "Context") -> "list[Parameter]":
         """All parameters; a flag shows no type in the help."""
