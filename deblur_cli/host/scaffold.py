@@ -78,7 +78,8 @@ class $network(nn.Module):
     def __init__(self, *, width: int = 32) -> None:
         super().__init__()
         last = nn.Conv2d(width, 3, 3, padding=1)
-        nn.init.zeros_(last.weight)  # training starts from the blurry picture itself
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)  # training starts from the blurry picture itself
         self.body = nn.Sequential(
             nn.Conv2d(3, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), last
         )

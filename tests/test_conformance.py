@@ -1,0 +1,210 @@
+"""The conformance kit over every registered model, and the kit itself over networks whose figures are known."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import deblur_rednet
+from deblur_cli import Facts, Geometry, Model, testing
+from deblur_cli.host.manager import Host
+from deblur_cli.testing.declaration import kmacs_per_pixel
+from deblur_cli.testing.structure import _structural
+
+HOST = Host.discover(environ={})
+REDNET30 = deblur_rednet.MODELS[0]
+
+
+@pytest.mark.parametrize("check", testing.CHECKS, ids=testing.name_of)
+@pytest.mark.parametrize("model", HOST.models.values(), ids=testing.name_of)
+def test_every_registered_model_keeps_the_contract(model: Model, check: testing.Check) -> None:
+    check(model)
+
+
+@pytest.mark.parametrize("plugin", HOST.plugins, ids=lambda plugin: plugin.name)
+def test_every_plugin_of_ours_is_light_and_its_paths_lead_somewhere(plugin) -> None:
+    assert list(testing.plugin_findings(plugin, ())) == []
+
+
+def test_rednet30_has_the_figures_of_the_report() -> None:
+    assert sum(item.numel() for item in REDNET30.build().parameters()) == 1_076_739
+    assert kmacs_per_pixel(REDNET30) == pytest.approx(1071.0, abs=0.05)
+    assert REDNET30.geometry_for({}).halo == 30
+
+
+@pytest.mark.parametrize(("depth", "reach"), [(2, 4), (5, 10), (15, 30)])
+def test_rednet_reaches_two_pixels_for_each_level(depth: int, reach: int) -> None:
+    assert testing.half_extent(REDNET30, {"depth": depth, "width": 4}) == reach
+
+
+def test_a_tile_of_rednet30_needs_30_pixels_around_it_and_29_are_too_few() -> None:
+    """Without the kit: structural weights, activations and norms replaced in the network itself, float64, linear."""
+    network = _linear_rednet()
+    generator = torch.Generator().manual_seed(0)
+    whole = torch.rand(1, 3, 69, 69, dtype=torch.float64, generator=generator)
+    whole[0, :, 4, 34] = 1e30  # 30 px above the middle, and so strong that rounding cannot hide it
+    with torch.no_grad():
+        expected = network(whole)[0, :, 34, 34]
+        at_30 = network(whole[..., 4:65, 4:65])[0, :, 30, 30]
+        at_29 = network(whole[..., 5:64, 5:64])[0, :, 29, 29]
+    torch.testing.assert_close(at_30, expected, rtol=1e-6, atol=0)  # it returns float32
+    assert ((expected - at_29).abs() > 1e-3 * expected.abs()).all()
+
+
+def _linear_rednet() -> nn.Module:
+    network = REDNET30.build({"width": 2}).eval().double()
+    for block in (*network.encoder, *network.decoder):
+        block.norm = nn.Identity()
+    for name, item in network.named_parameters():
+        item.data.fill_(0.0 if name.endswith("bias") else item.shape[0] / item.numel())
+    return network  # inputs and kernels are positive, so each ELU is the identity
+
+
+class Known(nn.Module):
+    """Kernels of 3 and 5, a dilated one, and a pooling and an up-sampling: extent and cost are known by hand."""
+
+    def __init__(self, *, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.first = nn.Conv2d(3, 4, 3, padding=1)
+        self.dilated = nn.Conv2d(4, 4, 3, padding=4, dilation=4)
+        self.down = nn.Conv2d(4, 8, 3, stride=2, padding=1)
+        self.up = nn.ConvTranspose2d(8, 4, 4, stride=2, padding=1)
+        self.last = nn.Conv2d(4, 3, 5, padding=2)
+
+    def forward(self, x):
+        y = torch.tanh(self.first(x))
+        if self.kind == "dilated":
+            y = self.dilated(y)
+        if self.kind == "pooled":
+            y = nn.functional.interpolate(nn.functional.max_pool2d(y, 2), scale_factor=2)
+        if self.kind == "strided":
+            y = self.up(nn.functional.relu(self.down(y)))
+        return self.last(y)
+
+
+def _known(kind: str, *, halo: int, multiple_of: int = 1) -> Model:
+    from deblur_cli import Option
+
+    return Model(
+        name="known", summary="a test", source="this test", network=f"{__name__}:Known", licence="MIT",
+        geometry=Geometry(halo=halo, multiple_of=multiple_of), facts=Facts(parameters=1, kmacs_per_pixel=1),
+        options={"kind": Option(type=str, default=kind, help="")},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "halo", "multiple_of"),
+    [
+        ("plain", 3, 1),  # 1 + 2
+        ("dilated", 7, 1),  # 1 + 4 + 2
+        ("pooled", 4, 2),  # 1 + 2, and 1 for the other pixel of the window
+        ("strided", 6, 2),
+    ],
+)
+def test_the_half_extent_of_known_networks_is_found(kind: str, halo: int, multiple_of: int) -> None:
+    assert testing.half_extent(_known(kind, halo=halo, multiple_of=multiple_of)) == halo
+    assert _reach_by_impulse(kind, multiple_of) == halo
+
+
+def _reach_by_impulse(kind: str, multiple_of: int) -> int:
+    """The other way round: which outputs does one input pixel change, tried at each phase with structural kernels."""
+    network = _structural(Known(kind=kind)).eval()
+    reach = 0
+    for row in range(32, 32 + multiple_of):
+        x = torch.zeros(1, 3, 64, 64, dtype=torch.float64)
+        with torch.no_grad():
+            still = network(x)
+            x[0, :, row, row] = 1e-3  # small, so that tanh and relu stay out of the way
+            changed = (network(x) - still).abs().sum(1)[0].nonzero().numpy()
+        reach = max(reach, int(np.abs(changed - row).max()))
+    return reach
+
+
+def test_a_wide_reach_is_measured_on_a_strip() -> None:
+    model = Model(
+        name="wide", summary="a test", source="this test", network=f"{__name__}:Wide", licence="MIT",
+        geometry=Geometry(halo=128), facts=Facts(parameters=1, kmacs_per_pixel=1),
+    )  # fmt: skip
+    assert testing.half_extent(model) == 128
+    testing.any_tile_with_its_halo_gives_the_same_pixels(model)
+
+
+class Wide(nn.Module):
+    """Two kernels of 3 that are dilated by 64."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = (nn.Conv2d(3, 3, 3, padding=64, dilation=64) for _ in range(2))
+
+    def forward(self, x):
+        return self.b(torch.relu(self.a(x)))
+
+
+def test_costs_of_known_networks_are_counted() -> None:
+    assert kmacs_per_pixel(_known("plain", halo=3)) == pytest.approx((3 * 4 * 9 + 4 * 3 * 25) / 1000)
+    strided = (
+        3 * 4 * 9 + 4 * 8 * 9 / 4 + 8 * 4 * 16 / 4 + 4 * 3 * 25
+    )  # a transposed kernel counts by its input
+    assert kmacs_per_pixel(_known("strided", halo=6, multiple_of=2)) == pytest.approx(strided / 1000)
+
+
+class Noisy(nn.Module):
+    """Breaks one promise after the other, by name."""
+
+    def __init__(self, *, how: str) -> None:
+        super().__init__()
+        self.how = how
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+        self.unused = nn.Parameter(torch.zeros(1), requires_grad=how == "unused")
+        self.secret = torch.rand(1)
+
+    def forward(self, x):
+        if self.how == "in_place":
+            x.mul_(0.5)
+        if self.how == "double":
+            return self.conv(x).double()
+        if self.how == "nan":
+            return self.conv(x) / 0 * 0
+        if self.how == "noise":
+            return self.conv(x) + torch.randn_like(x)
+        if self.how == "global":
+            return self.conv(x) + x.mean()
+        if self.how == "batch":
+            return self.conv(x) + x.mean(0, keepdim=True)
+        if self.how == "secret":
+            return self.conv(x) + self.secret
+        if self.how == "stuck":
+            return self.conv(x).round() + 0 * self.conv(x)
+        return self.conv(x)
+
+    def for_inference(self, dtype):
+        return nn.Sequential(self.conv, nn.Identity() if self.how != "other_inference" else nn.ReLU())
+
+
+@pytest.mark.parametrize(
+    ("how", "check", "says"),
+    [
+        ("in_place", testing.any_size_works, "changes its input in place"),
+        ("double", testing.any_size_works, "not float32"),
+        ("nan", testing.any_size_works, "not finite"),
+        ("noise", testing.evaluation_is_deterministic, "two runs in eval mode differ"),
+        ("batch", testing.evaluation_is_deterministic, "alone and in a batch"),
+        ("global", testing.any_tile_with_its_halo_gives_the_same_pixels, "a tile with a halo of 1 px"),
+        ("global", testing.half_extent_is_exact, "the layers reach 3 px"),
+        ("secret", testing.state_survives_a_file, "not in the state dict"),
+        ("unused", testing.one_training_step_lowers_the_loss, "no gradient reaches unused"),
+        ("stuck", testing.one_training_step_lowers_the_loss, "all gradients are zero"),
+        ("other_inference", testing.inference_form_gives_the_same, r"for_inference\(float32\)"),
+    ],
+)
+def test_the_kit_finds_a_broken_promise(how: str, check: testing.Check, says: str) -> None:
+    from deblur_cli import Option
+
+    model = Model(
+        name="noisy", summary="a test", source="this test", network=f"{__name__}:Noisy", licence="MIT",
+        geometry=Geometry(halo=1), facts=Facts(parameters=84, kmacs_per_pixel=0.1),
+        options={"how": Option(type=str, default=how, help="")},
+    )  # fmt: skip
+    with pytest.raises(testing.ConformanceError, match=says):
+        check(model)
