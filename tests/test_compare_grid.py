@@ -43,16 +43,25 @@ def test_the_greatest_difference_comes_first_and_regions_do_not_overlap() -> Non
     rng = np.random.default_rng(3)
     first, second = (rng.integers(0, 256, (60, 80, 3), dtype=np.uint8) for _ in range(2))
     regions = find_regions([first, second], width=20, height=15, count=4)
-    spread = np.abs(first.astype(int) - second.astype(int)).sum(axis=-1)
-    sums = [region.crop(spread).sum() for region in regions]
-    everywhere = [spread[y : y + 15, x : x + 20].sum() for y in range(46) for x in range(61)]
-    assert sums[0] == max(everywhere)
+    difference = first.astype(float).sum(axis=-1) - second.astype(float).sum(axis=-1)
+    sums = [region.crop(difference).var() for region in regions]
+    everywhere = [difference[y : y + 15, x : x + 20].var() for y in range(46) for x in range(61)]
+    assert sums[0] == pytest.approx(max(everywhere))
     assert sums == sorted(sums, reverse=True)
     covered = np.zeros((60, 80), dtype=int)
     for region in regions:
         region.crop(covered)[...] += 1
     assert covered.max() == 1
     assert covered.sum() == 4 * 20 * 15
+
+
+def test_a_tint_all_over_does_not_draw_attention_from_detail() -> None:
+    sharper = flat(100)
+    sharper[10:14, 20:24] = 103  # a little detail against a strong tint
+    tinted = flat(100)
+    tinted[:, :, 0] = 180
+    (region,) = find_regions([sharper, tinted], width=16, height=12, count=1)
+    assert covers(region, Region(20, 10, 4, 4))
 
 
 def test_fewer_regions_come_back_where_there_is_no_room_and_the_middle_where_all_is_equal() -> None:

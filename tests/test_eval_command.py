@@ -177,6 +177,14 @@ def test_a_torn_picture_fails_alone_and_the_exit_code_is_1(run, identity, pairs)
     assert "1.png" in ran.err
 
 
+def test_a_torn_picture_is_named_once_for_several_models(run, identity, rednet_weights, pairs) -> None:
+    (pairs / "blur" / "0.png").write_bytes(b"no picture")
+    ran = run("eval", "-m", identity.weights["identity"], rednet_weights, "--data", pairs, env=identity.env)
+    assert ran.code == 1
+    assert ran.err.count("0.png") == 1
+    assert "identity (identity.safetensors), rednet30 (tiny.safetensors)" in ran.err
+
+
 def test_a_model_without_weights_ends_it_before_anything_is_measured(run, identity, pairs, tmp_path) -> None:
     scores = tmp_path / "scores.jsonl"
     ran = run(

@@ -157,9 +157,13 @@ def _default_split(host: "Host", data: str) -> str:
 
 
 def _report_failures(found: "Mapping[str, Evaluation]") -> None:
+    """One line a failure; what failed alike for several models, such as a torn file, is said once."""
+    labels: dict[tuple[str, str], list[str]] = {}
     for label, evaluation in found.items():
         for failure in evaluation.failures:
-            console.error(f"{failure.name} ({label}): {failure.error}")
+            labels.setdefault((failure.name, failure.error), []).append(label)
+    for (name, error), failed in labels.items():
+        console.error(f"{name} ({', '.join(failed)}): {error}")
 
 
 def _print_json(

@@ -31,7 +31,7 @@ class Region(NamedTuple):
 
 
 def find_regions(results: Sequence[Pixels8], *, width: int, height: int, count: int) -> tuple[Region, ...]:
-    """The places at which pictures of one size differ most among each other.
+    """The places at which pictures of one size differ most in detail among each other.
 
     Parameters
     ----------
@@ -41,29 +41,39 @@ def find_regions(results: Sequence[Pixels8], *, width: int, height: int, count: 
 
     Returns
     -------
-    the region with the greatest sum of (greatest - least value of a pixel) first; the middle where all are equal
+    the region first in which the differences vary most: one that is the same all over it, a tint, counts nothing.
+    The middle where there are no others
     """
-    highest, lowest = reduce(np.maximum, results), reduce(np.minimum, results)
-    spread = (highest - lowest).sum(axis=-1, dtype=np.float64)  # (H, W, C) -> (H, W)
-    rows, columns = spread.shape
+    rows, columns = results[0].shape[:2]
     width, height = min(width, columns), min(height, rows)
-    sums = _window_sums(spread, width=width, height=height)
-    if not sums.any():
-        return (Region((columns - width) // 2, (rows - height) // 2, width, height),)
+    variation = _variation(results, width=width, height=height)
     found: list[Region] = []
-    while len(found) < count and sums.max() > 0:
-        y, x = (int(index) for index in np.unravel_index(np.argmax(sums), sums.shape))
+    while len(found) < count and variation.max() > 0:
+        y, x = (int(index) for index in np.unravel_index(np.argmax(variation), variation.shape))
         found.append(Region(x, y, width, height))
-        sums[
-            max(0, y - height + 1) : y + height, max(0, x - width + 1) : x + width
-        ] = -1  # what would overlap
-    return tuple(found)
+        variation[max(0, y - height + 1) : y + height, max(0, x - width + 1) : x + width] = (
+            0  # what would overlap
+        )
+    return tuple(found) or (Region((columns - width) // 2, (rows - height) // 2, width, height),)
 
 
-def _window_sums(values: npt.NDArray[np.float64], *, width: int, height: int) -> npt.NDArray[np.float64]:
+def _variation(results: Sequence[Pixels8], *, width: int, height: int) -> npt.NDArray[np.float64]:
+    """(H - height + 1, W - width + 1): variance within a window of (result - mean of results), summed over the results."""
+    greys = [result.sum(axis=-1, dtype=np.int64) for result in results]  # (H, W, C) -> (H, W)
+    total = reduce(np.add, greys)
+    variation = np.zeros((total.shape[0] - height + 1, total.shape[1] - width + 1))
+    for grey in greys:
+        difference = grey * len(greys) - total  # whole numbers, so that a tint cancels exactly
+        sums = _window_sums(difference, width=width, height=height).astype(np.float64)
+        squares = _window_sums(np.square(difference), width=width, height=height).astype(np.float64)
+        variation += squares * (width * height) - np.square(sums)
+    return variation
+
+
+def _window_sums(values: npt.NDArray[np.int64], *, width: int, height: int) -> npt.NDArray[np.int64]:
     """(H, W) -> (H - height + 1, W - width + 1): the sum below a window, by its top left corner."""
     table = np.pad(values, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
-    sums: npt.NDArray[np.float64] = (
+    sums: npt.NDArray[np.int64] = (
         table[height:, width:] - table[:-height, width:] - table[height:, :-width] + table[:-height, :-width]
     )
     return sums
