@@ -70,12 +70,8 @@ def defaults_for(options: Mapping[str, str], *, environ: Mapping[str, str]) -> d
     known = {name: parameter for name, parameter in options.items() if name in SETTINGS}
     if not known:
         return {}
-    return {
-        parameter: read[name].value
-        for read in (read_defaults(environ),)
-        for name, parameter in known.items()
-        if name in read
-    }
+    found = read_defaults(environ)
+    return {parameter: found[name].value for name, parameter in known.items() if name in found}
 
 
 def _read_file(path: Path) -> dict[str, Value]:

@@ -45,10 +45,10 @@ class Command(TyperCommand):
 
         `Any`: the parser's class is private to Typer.
         """
-        ctx.default_map = {
-            **defaults_for(self._option_names(), environ=os.environ),
-            **(ctx.default_map or {}),
-        }
+        several = {param.name for param in self._options() if param.multiple}
+        found = defaults_for(self._option_names(), environ=os.environ)
+        own = {name: [value] if name in several else value for name, value in found.items()}
+        ctx.default_map = {**own, **(ctx.default_map or {})}
         return super().make_parser(ctx)
 
     def parse_args(self, ctx: "Context", args: list[str]) -> list[str]:
