@@ -42,18 +42,21 @@ $(VENV)/bin/python:
 
 # A stamp remembers what it was made from: a newer file with the same content (a fresh checkout) installs nothing again.
 $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
-	@if [ "$$($(STATE))" != "$$(cat $@ 2>/dev/null)" ]; then $(PIP) install -c constraints.txt -e . && $(use_headless_opencv) && $(STATE) > $@; fi
+	@if [ "$$($(STATE))" != "$$(cat $@ 2>/dev/null)" ]; then $(call install,.) && $(STATE) > $@; fi
 	@touch $@
 
 $(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
-	@if [ "$$($(STATE))" != "$$(cat $@ 2>/dev/null)" ]; then $(PIP) install -c constraints.txt -e '.[dev]' && $(use_headless_opencv) && $(STATE) | tee $(VENV)/installed > $@; fi
+	@if [ "$$($(STATE))" != "$$(cat $@ 2>/dev/null)" ]; then $(call install,'.[dev]') && $(STATE) | tee $(VENV)/installed > $@; fi
 	@touch $@
 
-# opencv-python needs the system's libGL, which slim machines lack. The two wheels share their files, so both go first.
-define use_headless_opencv
+# opencv-python needs the system's libGL, which slim machines lack; then the headless wheel takes its place. The two
+# share their files, so one must go before the other comes.
+define install
+$(PIP) uninstall -q -q -y opencv-python-headless && \
+$(PIP) install -c constraints.txt -e $(1) && \
 { $(BIN)/python -c 'import cv2' 2>/dev/null || { \
-	echo "opencv-python does not load here (libGL is missing): replacing it by opencv-python-headless" >&2; \
-	$(PIP) uninstall -q -y opencv-python opencv-python-headless && \
+	echo "opencv-python does not load here (libGL is missing?): replacing it by opencv-python-headless" >&2; \
+	$(PIP) uninstall -q -y opencv-python && \
 	$(PIP) install -q -c constraints.txt --no-deps opencv-python-headless && \
 	$(BIN)/python -c 'import cv2'; }; }
 endef

@@ -96,7 +96,6 @@ def restore(blurry_file: Path, *, weights: Path | None) -> Path:
     done = subprocess.run([sys.executable, "-m", "deblur_cli", *words], check=False)
     if done.returncode:
         raise SystemExit(done.returncode)
-    print(f"   restored:     {restored_file}")
     return restored_file
 
 
