@@ -14,6 +14,7 @@ from deblur_cli.pictures.deep_png import write_deep_png
 from deblur_cli.pictures.formats import Format
 from deblur_cli.pictures.luggage import Luggage
 from deblur_cli.pictures.metadata import prefixed
+from deblur_cli.pictures.opening import memory_given_back
 from deblur_cli.pictures.picture import Picture
 
 DEFAULT_JPEG_QUALITY = 95
@@ -55,7 +56,7 @@ def plan_encoding(picture: Picture, *, format: Format, quality: int | None) -> E
     """
     has_alpha = picture.alpha is not None
     alpha = has_alpha and format.alpha
-    grey = picture.pixels.shape[2] == 1 and format.grey and not (alpha and format.name == "bmp")
+    grey = picture.pixels.shape[2] == 1 and format.grey
     notes = []
     if has_alpha and not alpha:
         notes.append(f"transparency laid on white, as {format.name} has none")
@@ -120,7 +121,8 @@ def encode(file: BinaryIO, picture: Picture, *, format: Format, encoding: Encodi
     elif format.name == "png" and encoding.bits == 16:
         write_deep_png(file, picture.pixels, picture.alpha, chunks=_deep_png_chunks(luggage))
     else:
-        image = to_pillow(picture, channels=encoding.channels, alpha=encoding.alpha)
+        with memory_given_back():
+            image = to_pillow(picture, channels=encoding.channels, alpha=encoding.alpha)
         image.save(file, format=format.pillow, **encoding.options, **_pillow_luggage(luggage, format=format))
 
 
@@ -130,6 +132,15 @@ def to_pillow(picture: Picture, *, channels: int, alpha: bool) -> Image.Image:
     Sixteen bits are rounded. With `alpha` False, transparency is laid on white.
     """
     mode = {(1, False): "L", (1, True): "LA", (3, False): "RGB", (3, True): "RGBA"}[channels, alpha]
+    pixels = picture.pixels
+    if (
+        mode == "RGB"
+        and pixels.dtype == np.uint8
+        and pixels.shape[2] == 3
+        and picture.alpha is None
+        and pixels.flags.c_contiguous
+    ):
+        return Image.fromarray(pixels)  # nothing to convert: Pillow copies row by row by itself
     image = Image.new(mode, (picture.width, picture.height))
     for rows in strips(picture.height, picture.width):
         samples = _eight_bit(picture.pixels[rows])

@@ -45,7 +45,7 @@ WRITABLE: tuple[Format, ...] = (
     Format(
         name="webp", pillow="WEBP", extensions=(".webp",), grey=False, metadata=_WITHOUT_DPI, max_side=16_383
     ),
-    Format(name="bmp", pillow="BMP", extensions=(".bmp", ".dib"), metadata=frozenset({"dpi"})),
+    Format(name="bmp", pillow="BMP", extensions=(".bmp", ".dib"), alpha=False, metadata=frozenset({"dpi"})),
     Format(
         name="avif", pillow="AVIF", extensions=(".avif",), grey=False, metadata=_WITHOUT_DPI, max_side=65_536
     ),

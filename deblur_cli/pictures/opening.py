@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
-from PIL import Image, TiffImagePlugin
+from PIL import Image, TiffImagePlugin, _imaging
 
 from deblur_cli.pictures.formats import PILLOW_FORMATS, our_name
 
@@ -28,6 +28,8 @@ DECODER_ERRORS = (
 # Pillow's size limit and Python's warning filters belong to the whole process: one picture is decoded at a time.
 _ONE_AT_A_TIME = threading.RLock()
 
+_BLOCK_BYTES = 64 << 20
+
 _REDUCED, _MASK = 1, 4  # bits of the TIFF tag NewSubfileType
 _NEW_SUBFILE_TYPE = 254
 
@@ -37,11 +39,26 @@ class RefusedError(Exception):
 
 
 @contextmanager
+def memory_given_back() -> Iterator[None]:
+    """Let Pillow take memory in blocks so large that freeing them gives them back to the system.
+
+    The C library keeps freed blocks below 32 MB (Pillow takes 16 MB) whenever something small lies behind them:
+    measured, four bytes a pixel stayed resident after reading a JPEG file of 108 megapixels.
+    """
+    before = _imaging.get_block_size()
+    _imaging.set_block_size(_BLOCK_BYTES)
+    try:
+        yield
+    finally:
+        _imaging.set_block_size(before)
+
+
+@contextmanager
 def quiet_decoders(*, max_pixels: int) -> Iterator[None]:
     """Our size limit in place of Pillow's; no warnings and log lines: what matters of them becomes errors and notes."""
     handler = logging.NullHandler()  # without any handler Python prints warnings of libraries to stderr
     loggers = [logging.getLogger(name) for name in ("PIL", "tifffile")]
-    with _ONE_AT_A_TIME, warnings.catch_warnings():
+    with _ONE_AT_A_TIME, memory_given_back(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         limit, Image.MAX_IMAGE_PIXELS = (
             Image.MAX_IMAGE_PIXELS,
