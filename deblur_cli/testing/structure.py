@@ -17,6 +17,7 @@ from deblur_cli.host.declarations import Model
 from deblur_cli.testing.declaration import build, require
 
 _STRIP_FROM = 100  # px; above, a square would be too large, and one row of the reach says the same
+_FURTHEST = 500  # px of margin; the last canvas is four times this
 _MOST_PHASES = 8
 _REMOVED = {
     *(
@@ -64,35 +65,38 @@ def half_extent_is_exact(model: Model) -> None:
 def half_extent(model: Model, options: Mapping[str, Any] | None = None) -> int:
     """The largest distance (Chebyshev, pixels) at which an input pixel can change an output pixel.
 
-    Measured on a canvas that reaches a little beyond the declared halo; a network that reaches further is reported as
-    reaching to its edge. Every phase of the stride is tried, or a selection where there are many.
+    Measured on a canvas a little larger than the declared halo, and on larger ones while the reach touches the edge, up
+    to some 2000 px. Every phase of the stride is tried, or a selection where there are many.
     """
     geometry = model.geometry_for(options or {})
-    require(geometry.halo is not None, f"{model.name} has global context, so no half-extent")
-    assert geometry.halo is not None
     step = geometry.multiple_of
-    margin = -(-(geometry.halo + 2) // step) * step
-    width = 2 * margin + step
-    height = step if geometry.halo > _STRIP_FROM else width
-    phases = _phases(step)
-    x = torch.ones(len(phases), 3, height, width, dtype=torch.float64, requires_grad=True)
     network = _structural(build(model, options))
+    margin = -(-((geometry.halo or 0) + 2) // step) * step
+    while True:
+        reach = _reach(network, step=step, margin=margin)
+        if reach < margin or margin > _FURTHEST:
+            return reach
+        margin *= 4
+
+
+def _reach(network: nn.Module, *, step: int, margin: int) -> int:
+    """How far the middle pixels of a canvas see, at most `margin` + `step` pixels."""
+    strip = margin > _STRIP_FROM
+    phases = _phases(step)
+    width = 2 * margin + step
+    x = torch.ones(len(phases), 3, step if strip else width, width, dtype=torch.float64, requires_grad=True)
     with _Linear():
         y = network(x)
     require(y.shape[-2:] == x.shape[-2:], f"the input is {tuple(x.shape)}, the output {tuple(y.shape)}")
-    rows = [phase if height == step else margin + phase for phase in phases]
-    columns = [margin + phase for phase in phases]
-    torch.stack(
-        [y[i, :, row, column].sum() for i, (row, column) in enumerate(zip(rows, columns, strict=True))]
-    ).sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    assert x.grad is not None
+    middles = [(phase if strip else margin + phase, margin + phase) for phase in phases]
+    seen = torch.stack([y[i, :, row, column].sum() for i, (row, column) in enumerate(middles)]).sum()
+    (gradients,) = torch.autograd.grad(seen, x)
+    require(bool(torch.isfinite(gradients).all()), "the structural gradient overflows")
     reach = 0
-    for gradient, row, column in zip(x.grad, rows, columns, strict=True):
-        nonzero = gradient.abs().sum(0).nonzero()  # (N, 2): row, column
-        require(bool(torch.isfinite(gradient).all()), "the structural gradient overflows")
-        if len(nonzero):
-            distance = (nonzero - torch.tensor([row, column])).abs()
-            reach = max(reach, int((distance[:, 1] if height == step else distance.amax(1)).max()))
+    for gradient, middle in zip(gradients, middles, strict=True):
+        distances = (gradient.abs().sum(0).nonzero() - torch.tensor(middle)).abs()  # (N, 2): rows, columns
+        if len(distances):
+            reach = max(reach, int((distances[:, 1] if strip else distances).max()))
     return reach
 
 
