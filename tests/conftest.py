@@ -8,10 +8,13 @@ import sys
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from deblur_rednet.network import REDNet
 
 IDENTITY_PLUGIN = '''
 """A network that returns its input: whatever comes out changed was changed by something else."""
@@ -224,6 +227,36 @@ def rednet_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path, network.state_dict(), Header(model=model.name, options=dict(model.tiny), licence="MIT")
     )
     return path
+
+
+@pytest.fixture(scope="session")
+def trained_like() -> "Callable[..., REDNet]":
+    """(seed, depth, width) -> REDNet in eval mode: biases, scales of both signs, statistics of its own activations."""
+    import torch
+    from torch import nn
+
+    from deblur_rednet.network import REDNet
+
+    def trained_like(*, seed: int = 0, depth: int = 15, width: int = 64) -> REDNet:
+        rng = torch.Generator().manual_seed(seed)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            network = REDNet(depth=depth, width=width)
+        with torch.no_grad():
+            for module in network.modules():
+                if isinstance(module, nn.Conv2d):
+                    module.bias.normal_(0, 0.1, generator=rng)
+                if isinstance(module, nn.BatchNorm2d):
+                    module.weight.uniform_(0.5, 1.5, generator=rng)
+                    module.weight[::7] *= -1
+                    module.bias.normal_(0, 0.3, generator=rng)
+                    module.momentum = None  # one pass sets the statistics to those of its batch
+            network.output.weight.mul_(0.05)  # a small change of the picture, as of a trained network
+            network.train()
+            network(torch.rand(2, 3, 32, 32, generator=rng))
+        return network.eval()
+
+    return trained_like
 
 
 @pytest.fixture(scope="session")

@@ -126,17 +126,18 @@ class StreamedREDNet(nn.Module):
     ----------
     network : is copied, not kept; its running statistics count, whatever its mode
     dtype : of convolutions and activations. The global residual is added in float32 in every dtype
+    band_pixels : of a band of rows, summed over the batch; at least one row is taken. None takes what suits the device
 
     Notes
     -----
     Differences to the plain forward in float32 are rounding noise, below 1e-5. In bfloat16 it is nearer to float32 than
-    autocast, since the batch norms no longer round.
+    autocast or as near, since the batch norms no longer round.
     """
 
     output_weight: Tensor
     output_bias: Tensor
 
-    def __init__(self, network: REDNet, *, dtype: torch.dtype) -> None:
+    def __init__(self, network: REDNet, *, dtype: torch.dtype, band_pixels: int | None = None) -> None:
         super().__init__()
         blocks = [block for block in (*network.encoder, *network.decoder) if isinstance(block, Block)]
         norms = [_scale_and_shift(block.norm) for block in blocks]
@@ -157,6 +158,7 @@ class StreamedREDNet(nn.Module):
         self.register_buffer("output_weight", (weight * scale[:, None, None]).to(dtype))
         self.register_buffer("output_bias", (bias + weight[:, :, 0, 0] @ shift).to(dtype))
         self.dtype = dtype
+        self.band_pixels = band_pixels
 
     @torch.no_grad()
     def forward(self, blurry: Tensor) -> Tensor:
@@ -173,8 +175,8 @@ class StreamedREDNet(nn.Module):
     def _bands(self, blurry: Tensor) -> Iterator[Tensor]:
         """The last activation, from the top of the picture to its bottom, in bands of rows."""
         batch, _, height, width = blurry.shape
-        pixels = _BAND_PIXELS_CPU if blurry.device.type == "cpu" else _BAND_PIXELS_OTHER
-        num_rows = max(4, pixels // (batch * width))
+        suitable = _BAND_PIXELS_CPU if blurry.device.type == "cpu" else _BAND_PIXELS_OTHER
+        num_rows = max(1, (self.band_pixels or suitable) // (batch * width))
         streams = [_Stream(conv, height=height) for conv in self.convs if isinstance(conv, FoldedConv)]
         skip_to = {encoder: decoder for decoder, encoder in self.skip_from.items()}
         for first in range(0, height, num_rows):
