@@ -187,6 +187,17 @@ def test_naming_an_installed_plugin_again_does_not_load_it_twice() -> None:
     assert list(host.models) == ["rednet30"]
 
 
+def test_a_folder_in_deblur_plugins_takes_the_place_of_its_installed_self(
+    install: Callable[..., None], tmp_path: Path
+) -> None:
+    install("deblur-outside", "outside", module="outside_plugin")
+    (tmp_path / "outside_plugin").mkdir()
+    (tmp_path / "outside_plugin" / "__init__.py").write_text(PLUGIN.format(names=("outside",), module="work"))
+    host = Host.discover(environ={"DEBLUR_PLUGINS": str(tmp_path / "outside_plugin")})
+    assert host.failures == ()
+    assert host.model("outside").summary == "of work"
+
+
 def test_what_deblur_plugins_names_in_vain_is_a_failure(tmp_path: Path) -> None:
     (tmp_path / "random.py").write_text("")
     missing = tmp_path / "missing.py"

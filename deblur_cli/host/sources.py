@@ -60,7 +60,10 @@ class Candidate:
 
 
 def candidates(environ: Mapping[str, str]) -> list[Candidate]:
-    """All plugins, ours first, then by distribution and name; the first to declare a name keeps it."""
+    """All plugins, ours first, then by distribution and name; the first to declare a name keeps it.
+
+    A file or folder in DEBLUR_PLUGINS takes the place of the installed plugin whose module it is: the one being worked on.
+    """
     installed = list(_installed())
     values = {candidate.value for candidate in installed}
     named = [
@@ -68,8 +71,10 @@ def candidates(environ: Mapping[str, str]) -> list[Candidate]:
         for value in split_list(environ.get("DEBLUR_PLUGINS", ""))
         if value not in values
     ]
+    replaced = {candidate.name for candidate in named if _is_path(candidate.value)}
+    kept = [candidate for candidate in installed if candidate.value.partition(":")[0] not in replaced]
     return sorted(
-        {(c.distribution, c.name, c.value): c for c in (*installed, *named)}.values(),
+        {(c.distribution, c.name, c.value): c for c in (*kept, *named)}.values(),
         key=lambda c: (not c.first_party, c.distribution.lower(), c.name),
     )
 
