@@ -10,23 +10,22 @@ What a plugin author needs stands here too. Importing this module imports neithe
 
 from typing import TYPE_CHECKING, Any
 
-from deblur_cli.host.declarations import (
-    API,
-    Dataset,
-    Degradation,
-    Facts,
-    Geometry,
-    Loss,
-    Metric,
-    Model,
-    Option,
-    Recipe,
-    Values,
-    Weights,
-)
-from deblur_cli.host.hookspecs import hookimpl
-
 if TYPE_CHECKING:
+    from deblur_cli.host.declarations import (
+        API,
+        Dataset,
+        Degradation,
+        Facts,
+        Geometry,
+        Loss,
+        Metric,
+        Model,
+        Option,
+        Recipe,
+        Values,
+        Weights,
+    )
+    from deblur_cli.host.hookspecs import hookimpl
     from deblur_cli.restore.restorer import Restorer, load
 
 __version__ = "0.1.0"
@@ -51,7 +50,27 @@ __all__ = [
     "models",
 ]
 
-_LAZY = {"load": "deblur_cli.restore.restorer", "Restorer": "deblur_cli.restore.restorer"}
+_HOME = {
+    **dict.fromkeys(
+        (
+            "API",
+            "Dataset",
+            "Degradation",
+            "Facts",
+            "Geometry",
+            "Loss",
+            "Metric",
+            "Model",
+            "Option",
+            "Recipe",
+            "Values",
+            "Weights",
+        ),
+        "deblur_cli.host.declarations",
+    ),
+    "hookimpl": "deblur_cli.host.hookspecs",
+    **dict.fromkeys(("Restorer", "load"), "deblur_cli.restore.restorer"),
+}
 
 
 def models() -> tuple[str, ...]:
@@ -61,10 +80,12 @@ def models() -> tuple[str, ...]:
     return tuple(sorted(Host.discover().models))
 
 
-def __getattr__(name: str) -> Any:
-    """Import what needs torch only when it is asked for."""
-    if name in _LAZY:
-        from importlib import import_module
+def __getattr__(name: str) -> Any:  # `Any`: each name keeps the type that TYPE_CHECKING shows above
+    """Import a name's module when it is first asked for: `deblur --help` needs none, and only two need torch."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'deblur_cli' has no attribute {name!r}")
+    from importlib import import_module
 
-        return getattr(import_module(_LAZY[name]), name)
-    raise AttributeError(f"module 'deblur_cli' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value  # the next time it is found without coming here
+    return value

@@ -3,7 +3,6 @@
 Rich is imported only by what draws tables and bars. Bars appear on a terminal alone; NO_COLOR is respected.
 """
 
-import json
 import logging
 import math
 import os
@@ -57,6 +56,8 @@ def result(text: str) -> None:
 
 def json_line(value: object) -> None:
     """Print one JSON object on one line of stdout. Paths become text, and numbers that are not finite null."""
+    import json
+
     _print(json.dumps(_plain(value), allow_nan=False), sys.stdout)
 
 
@@ -80,6 +81,14 @@ def warn(text: str) -> None:
 def error(text: str) -> None:
     """Say on stderr what went wrong, whatever the verbosity."""
     _print(_coloured(f"deblur: {text}", code=31), sys.stderr)
+
+
+def traceback(error: BaseException) -> None:
+    """Show the traceback of an error on stderr, with --verbose only."""
+    if is_verbose():
+        from traceback import print_exception  # slow to import, and rarely needed
+
+        print_exception(error, file=sys.stderr)
 
 
 class _Handler(logging.Handler):

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,9 +21,10 @@ from deblur_cli.cli.options import (
     Tile,
     Verbose,
 )
-from deblur_cli.cli.outputs import Input, Naming, parse_shard, plan_jobs
-from deblur_cli.cli.report import Report
 from deblur_cli.errors import DeblurError, UsageError
+
+if TYPE_CHECKING:
+    from deblur_cli.cli.outputs import Input
 
 _FILES, _WHICH = "Output", "Which pictures"
 
@@ -158,6 +159,8 @@ def deblur(
 
         deblur holiday/ --recursive -o restored/ --skip-existing
     """
+    from deblur_cli.cli.outputs import Naming, parse_shard, plan_jobs
+    from deblur_cli.cli.report import Report
     from deblur_cli.cli.restoring import Existing, Settings, restore_all, settle
 
     if overwrite and skip_existing:
@@ -205,8 +208,9 @@ def deblur(
 
 def _find_inputs(
     images: Sequence[str], *, recursive: bool, leave_out: str | None
-) -> tuple[list[Input], list[tuple[str, DeblurError]]]:
+) -> "tuple[list[Input], list[tuple[str, DeblurError]]]":
     """The pictures that the arguments stand for, and the arguments that stand for none, with the reason."""
+    from deblur_cli.cli.outputs import Input
     from deblur_cli.pictures import list_pictures
 
     found: list[Input] = []

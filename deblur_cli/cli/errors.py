@@ -6,13 +6,9 @@
 
 import errno
 import os
-import platform
-import shlex
 import signal
 import sys
-import tempfile
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -78,8 +74,7 @@ def report(error: Exception) -> int:
     """Say what went wrong, with its traceback under --verbose, and return the exit code."""
     if isinstance(error, TyperException):
         return _report_usage(error)
-    if console.is_verbose():
-        traceback.print_exception(error, file=sys.stderr)
+    console.traceback(error)
     diagnosis = diagnose(error)
     console.error(diagnosis.text)
     return diagnosis.code
@@ -130,6 +125,11 @@ def _report_usage(error: TyperException) -> int:
 
 def _write_report(error: Exception) -> Path:
     """Write what a maintainer needs; into the temporary folder where the user's own cannot be written."""
+    import platform
+    import shlex
+    import tempfile
+    import traceback
+
     from platformdirs import user_log_path
 
     text = "\n".join([

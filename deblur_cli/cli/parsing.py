@@ -10,15 +10,14 @@ import difflib
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 from typer.exceptions import TyperException
 
 from deblur_cli.cli.defaults import defaults_for
-from deblur_cli.host.declarations import import_object
 
 if TYPE_CHECKING:
     from typer._click.core import Command as ClickCommand
@@ -29,8 +28,7 @@ _NUMBER = re.compile(r"-\d*\.?\d+(e[+-]?\d+)?")
 _TAG_LIKE = re.compile(r"\[(?=[a-z#/@])")  # what rich would read as markup
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(NamedTuple):  # not a dataclass: importing those costs more than all of --help may
     """A command that is imported when it is used. function : import path; panel : its group in the help."""
 
     function: str
@@ -121,7 +119,8 @@ class Group(TyperGroup):
 
 def load_command(name: str, entry: Entry) -> "ClickCommand":
     """Import the function, or group of functions, of `entry` and make a command of it."""
-    function = import_object(entry.function)
+    module, _, attribute = entry.function.partition(":")
+    function = getattr(import_module(module), attribute)
     if isinstance(function, typer.Typer):  # a group of its own, such as `plugins`
         group = typer.main.get_command(function)
         group.name = name

@@ -1,7 +1,5 @@
 """What `deblur` says about each picture, and the exit code that follows from all of them."""
 
-import sys
-import traceback
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -84,8 +82,7 @@ class Report:
             console.note(text)
 
     def _fail(self, input: str, output: str | None, error: Exception) -> None:
-        if console.is_verbose():
-            traceback.print_exception(error, file=sys.stderr)
+        console.traceback(error)
         diagnosis = diagnose(error)
         self._codes.add(diagnosis.code)
         self._counts[Status.FAILED] += 1
