@@ -236,7 +236,7 @@ def _self_test(host: "Host", problems: list[str]) -> Section:
         "model": restorer.label,
         "device": str(restorer.device),
         "dtype": restorer.dtype,
-        "seconds": round(time.perf_counter() - start, 2),
+        "seconds": round(time.perf_counter() - start, 3),
         "mean change, grey levels": round(change, 3),
     }
 
