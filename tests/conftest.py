@@ -12,6 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# one profile for all laws: the same examples every time, and no verdict on a machine's speed
+settings.register_profile("deblur", deadline=None, derandomize=True, max_examples=50, print_blob=True)
+settings.load_profile("deblur")
 
 if TYPE_CHECKING:
     from deblur_rednet.network import REDNet
