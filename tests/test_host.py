@@ -187,6 +187,49 @@ def test_naming_an_installed_plugin_again_does_not_load_it_twice() -> None:
     assert list(host.models) == ["rednet30"]
 
 
+def test_an_object_can_be_a_plugin_and_bring_one_of_each_kind(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    every = tmp_path / "every_kind.py"
+    every.write_text("""
+from deblur_cli import Dataset, Degradation, Facts, Geometry, Loss, Metric, Model, hookimpl
+
+class Plugin:
+    @hookimpl
+    def deblur_models(self):
+        yield Model(
+            name="one", summary="s", source="s", network="json:loads", geometry=Geometry(halo=0),
+            facts=Facts(parameters=1, kmacs_per_pixel=1.0), licence="MIT",
+        )
+    @hookimpl
+    def deblur_metrics(self):
+        return {Metric(name="one", summary="s", function="json:loads", higher_is_better=True)}
+    @hookimpl
+    def deblur_datasets(self):
+        return [Dataset(name="one", summary="s", pairs="json:loads", layout="l")]
+    @hookimpl
+    def deblur_degradations(self):
+        return (Degradation(name="one", summary="s", apply="json:loads", params="json:loads", draw="json:loads"),)
+    @hookimpl
+    def deblur_losses(self):
+        return iter([Loss(name="one", summary="s", function="json:loads")])
+
+PLUGIN = Plugin()
+""")
+    try:
+        host = Host.discover(environ={"DEBLUR_PLUGINS": "every_kind:PLUGIN"})
+        assert host.failures == ()
+        kinds = (host.model, host.metric, host.dataset, host.degradation, host.loss)
+        assert [type(find("one")).__name__ for find in kinds] == [
+            "Model",
+            "Metric",
+            "Dataset",
+            "Degradation",
+            "Loss",
+        ]
+    finally:
+        sys.modules.pop("every_kind", None)
+
+
 def test_a_folder_in_deblur_plugins_takes_the_place_of_its_installed_self(
     install: Callable[..., None], tmp_path: Path
 ) -> None:
