@@ -245,15 +245,15 @@ def test_one_bit_becomes_black_and_white(tmp_path: Path) -> None:
     assert picture.origin.notes == ("1-bit grey became 8-bit grey",)
 
 
-def cmyk_jpeg(*, adobe: bool, icc: bytes | None = None) -> bytes:
-    """A flat picture of 80 % cyan, nothing else; with Adobe's marker stored negatively as their programs do."""
-    ink = np.zeros((16, 16, 4), np.uint8)
-    ink[..., 0] = 204
+def cmyk_jpeg(*, adobe: bool, icc: bytes | None = None, ink: int = 204) -> bytes:
+    """A flat picture of cyan, nothing else (204: 80 %); with Adobe's marker stored negatively as their programs do."""
+    inks = np.zeros((16, 16, 4), np.uint8)
+    inks[..., 0] = ink
     file = io.BytesIO()
-    image = Image.fromarray(ink if adobe else 255 - ink, "CMYK")  # Pillow stores negatively
+    image = Image.fromarray(inks if adobe else 255 - inks, "CMYK")  # Pillow stores negatively
     image.save(file, "JPEG", quality=100, **({} if icc is None else {"icc_profile": icc}))
     data = file.getvalue()
-    start = data.index(b"\xff\xeeAdobe"[:2], 2)
+    start = data.index(b"\xff\xee")
     length = struct.unpack_from(">H", data, start + ONE_MARKER_LENGTH)[0]
     return data if adobe else data[:start] + data[start + ONE_MARKER_LENGTH + length :]
 
@@ -265,6 +265,33 @@ def test_cmyk_jpeg_is_cyan_whichever_way_it_is_stored(adobe: bool) -> None:
     assert red == pytest.approx(51, abs=3)
     assert min(green, blue) > 250
     assert "CMYK converted to RGB by the plain formula" in picture.origin.notes[0]
+
+
+def cmyk_profile_of_grey_inks() -> bytes:
+    """An ICC profile in which every full ink is the grey of L* = 50 (ICC.1:2001-04, lut8Type, two grid points a side)."""
+    nodes = b"".join(bytes([255 if node == 0 else 128, 128, 128]) for node in range(16))
+    ramp = bytes(range(256))
+    matrix = struct.pack(">9i", *(65536 if index % 4 == 0 else 0 for index in range(9)))
+    table = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + matrix + ramp * 4 + nodes + ramp * 3
+    white = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)
+    name = b"desc" + bytes(4) + struct.pack(">I", 5) + b"grey\0" + bytes(78)
+    tags, place = [], 128 + 4 + 12 * 3
+    contents = b""
+    for signature, content in ((b"A2B0", table), (b"wtpt", white), (b"desc", name)):
+        tags.append(signature + struct.pack(">II", place + len(contents), len(content)))
+        contents += content + bytes(-len(content) % 4)
+    body = struct.pack(">I", 3) + b"".join(tags) + contents
+    illuminant = struct.pack(">3i", 63190, 65536, 54061)
+    header = struct.pack(">I4sI4s4s4s", 128 + len(body), bytes(4), 0x02400000, b"prtr", b"CMYK", b"Lab ")
+    return header.ljust(36, b"\0") + b"acsp" + bytes(28) + illuminant + bytes(48) + body
+
+
+def test_cmyk_is_converted_with_the_profile_in_the_file() -> None:
+    picture = read_picture(io.BytesIO(cmyk_jpeg(adobe=True, icc=cmyk_profile_of_grey_inks(), ink=255)))
+    # L* = 50 in sRGB: Y = ((50 + 16) / 116)^3 = 0.1842, and 255 * (1.055 * 0.1842^(1 / 2.4) - 0.055) = 118.9
+    assert np.abs(picture.pixels - 119.0).max() <= 2
+    assert picture.origin.notes == ("CMYK converted to sRGB with the embedded profile",)
+    assert picture.origin.icc is None
 
 
 def test_a_cmyk_profile_that_is_none_is_not_trusted() -> None:
