@@ -294,3 +294,18 @@ def test_a_model_with_a_broken_network_or_weights_is_explained(name: str, write,
         assert says in listed.err
         assert says in next(item for item in listed.json() if item["name"] == "wanted")["problems"][0]
     assert any(item["name"] == "rednet30" for item in listed.json())
+
+
+def test_using_a_model_whose_network_does_not_build_tells_why(write, run, identity, photo_file: Path) -> None:
+    write("unbuilt_net", NETWORK)
+    code = (
+        HEAD
+        + "@hookimpl\ndef deblur_models():\n    return [model(name='identity', network='unbuilt_net:Raises')]"
+    )
+    env = {"DEBLUR_PLUGINS": str(write("unbuilt", code)), "PYTHONPATH": str(photo_file.parent)}
+    refused = run(photo_file, *identity.args(), env=env, subprocess=True)
+    assert refused.code == 4
+    assert (
+        "unbuilt_net:Raises of model identity cannot be built: RuntimeError: cannot be built" in refused.err
+    )
+    assert not photo_file.with_name("photo.deblurred.png").exists()

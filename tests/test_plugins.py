@@ -102,6 +102,7 @@ def test_a_new_plugin_never_replaces_a_folder(run, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir() if "motion" in path.name] == ["deblur-motion"]
 
 
+@pytest.mark.slow
 def test_a_new_plugin_keeps_the_contract_before_it_is_installed(run, tmp_path: Path) -> None:
     written = run("plugins", "new", "fast-unet", "-o", tmp_path / "projects", "--json")
     folder = tmp_path / "projects" / "deblur-fast-unet"

@@ -11,6 +11,8 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Any
 
+from deblur_cli.errors import MissingError
+
 API = 1
 """Version of this contract. A plugin may set `API` in its module; a newer one than this is set aside."""
 
@@ -333,8 +335,20 @@ class Model:
         return self.geometry(self.resolve_options(options))
 
     def build(self, options: Mapping[str, Any] | None = None) -> Any:
-        """A fresh network (torch.nn.Module; `Any` because this module must not import torch)."""
-        return import_object(self.network)(**self.resolve_options(options or {}))
+        """A fresh network (torch.nn.Module; `Any` because this module must not import torch).
+
+        Raises MissingError naming the cause where the network cannot be imported or built.
+        """
+        resolved = self.resolve_options(options or {})
+        try:
+            return import_object(self.network)(**resolved)
+        except MemoryError:
+            raise
+        except Exception as error:  # a stranger's code may raise anything
+            raise MissingError(
+                f"the network {self.network} of model {self.name} cannot be built: {type(error).__name__}: {error}; "
+                f"`deblur plugins check {self.name}` shows more"
+            ) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from deblur_cli.errors import DeblurError
 from deblur_cli.host.declarations import DeclarationError
 
 
@@ -57,7 +58,7 @@ def describe(error: BaseException) -> str:
             f"called sys.exit({'' if error.code is None else repr(error.code)}), which a plugin must not do"
         )
     text = " ".join(str(error).split())
-    if isinstance(error, PluginError | DeclarationError):
+    if isinstance(error, PluginError | DeclarationError | DeblurError):
         return text
     line = f"{type(error).__name__}: {text}" if text else type(error).__name__
     if isinstance(error, ImportError) and error.name and error.name.partition(".")[0] == "deblur_cli":

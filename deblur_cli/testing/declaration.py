@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from deblur_cli.errors import MissingError
 from deblur_cli.host.declarations import Model, import_object
 from deblur_cli.host.inspection import missing_network, released_path
 
@@ -122,7 +123,7 @@ def _build_for_counting(model: Model, options: Mapping[str, Any] | None = None) 
     try:
         with torch.device("meta"):
             return build(model, options)
-    except (RuntimeError, NotImplementedError):
+    except MissingError:
         return build(model, options)
 
 
