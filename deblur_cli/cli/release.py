@@ -11,13 +11,38 @@ from deblur_cli.cli.options import Json, Quiet, Verbose
 
 def release(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, or a weights file.")],
-    tag: Annotated[str, typer.Option("--tag", metavar="TAG", help="What the weights are for: photo, cifar10, reds, ...")],
-    data: Annotated[list[str], typer.Option("--data", metavar="NAME[:SPLIT]", help="Data sets or folders to measure on. Split: val.")],
+    tag: Annotated[
+        str, typer.Option("--tag", metavar="TAG", help="What the weights are for: photo, cifar10, reds, ...")
+    ],
+    data: Annotated[
+        list[str],
+        typer.Option(
+            "--data", metavar="NAME[:SPLIT]", help="Data sets or folders to measure on. Split: val."
+        ),
+    ],
     licence: Annotated[str, typer.Option("--licence", metavar="TEXT", help="Licence of the weights.")],
-    credit: Annotated[list[str] | None, typer.Option("--credit", metavar="TEXT", help="Whom to credit for the data.", show_default=False)] = None,
-    limits: Annotated[str, typer.Option("--limits", metavar="TEXT", help="What the weights are for and where they fail.", show_default=False)] = "",
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where file and card go.")] = Path("weights"),
-    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Pictures a data set. Default: all.", show_default=False)] = None,
+    credit: Annotated[
+        list[str] | None,
+        typer.Option("--credit", metavar="TEXT", help="Whom to credit for the data.", show_default=False),
+    ] = None,
+    limits: Annotated[
+        str,
+        typer.Option(
+            "--limits",
+            metavar="TEXT",
+            help="What the weights are for and where they fail.",
+            show_default=False,
+        ),
+    ] = "",
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where file and card go.")
+    ] = Path("weights"),
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", metavar="N", min=1, help="Pictures a data set. Default: all.", show_default=False
+        ),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -36,7 +61,10 @@ def release(
     from deblur_cli.host.manager import Host
     from deblur_cli.weights import file_sha256
 
-    named = [item.rpartition(":") if ":" in item and not Path(item).exists() else (item, "", "val") for item in data]
+    named = [
+        item.rpartition(":") if ":" in item and not Path(item).exists() else (item, "", "val")
+        for item in data
+    ]
     path = make_release(
         run,
         output,

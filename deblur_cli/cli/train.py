@@ -143,8 +143,8 @@ def train(
             budget={"epochs": epochs, "steps": steps, "minutes": minutes},
             rest={"seed": seed, "workers": workers, "device": device, "dtype": dtype, "init": init},
         )
-    console.note(f"training {request.model} on {', '.join(request.data)}, run folder {folder}")
-    with stop_on_signals() as stop, _Reporter() as reporter:
+    title = f"training {request.model} on {', '.join(request.data)}, run folder {folder}"
+    with stop_on_signals() as stop, _Reporter(title) as reporter:
         finished = run_training(
             request,
             folder,
@@ -251,8 +251,9 @@ def _next_folder(model: str, data: list[str]) -> Path:
 class _Reporter:
     """Shows progress: a bar on a terminal, else a line now and then; and the scores of each epoch."""
 
-    def __init__(self) -> None:
+    def __init__(self, title: str) -> None:
         self.step = 0
+        self._title: str | None = title  # said with the first step: a request that fails gets one line only
         self.scores: dict[str, float] | None = None
         self._said = -_SAY_EVERY_S
         self._bar: Any = None  # rich.progress.Progress, imported when a bar is drawn
@@ -283,6 +284,9 @@ class _Reporter:
     def __call__(self, progress: "Progress") -> None:
         from dataclasses import asdict
 
+        if self._title is not None:
+            console.note(self._title)
+            self._title = None
         self.step = progress.step
         line = (
             f"step {progress.step}, epoch {progress.epoch}, {progress.done:.0%}, loss {progress.loss:.5f}, "

@@ -15,12 +15,22 @@ from deblur_cli.host.declarations import Metric
 from deblur_cli.host.manager import Host
 from deblur_cli.pictures.atomic import atomic_write
 from deblur_cli.restore.restorer import Restorer
-from deblur_cli.weights import Header, Source, load_strictly, read_header, read_tensors, resolve, write_weights
+from deblur_cli.weights import (
+    Header,
+    Source,
+    load_strictly,
+    read_header,
+    read_tensors,
+    resolve,
+    write_weights,
+)
 from deblur_cli.weights.card import card_text
 
 MAX_HALF_LOSS_DB = 0.01
 MAX_FILE_BYTES = 16_000_000
-CONDITIONS = "whole pictures, RGB, float32, exact tiles, output clipped to [0, 1] and not rounded, no border cut"
+CONDITIONS = (
+    "whole pictures, RGB, float32, exact tiles, output clipped to [0, 1] and not rounded, no border cut"
+)
 
 
 def release(
@@ -66,7 +76,12 @@ def release(
         progress(f"measuring {label}")
         scores.append(_score(name, split, evaluate(restorer, chosen, metrics, limit=limit)))
     header = replace(
-        read_header(source.path), dtype=dtype, licence=licence, credits=tuple(credits), limits=limits, scores=tuple(scores)
+        read_header(source.path),
+        dtype=dtype,
+        licence=licence,
+        credits=tuple(credits),
+        limits=limits,
+        scores=tuple(scores),
     )
     return _write(folder / f"{source.model.name}.{tag}.safetensors", stored, header, source)
 
@@ -74,12 +89,16 @@ def release(
 def _write(path: Path, tensors: Mapping[str, Tensor], header: Header, source: Source) -> Path:
     size = sum(value.nbytes for value in tensors.values())
     if size > MAX_FILE_BYTES:
-        raise UsageError(f"{path.name} would take {size / 1e6:.0f} MB; released files hold at most {MAX_FILE_BYTES / 1e6:.0f} MB")
+        raise UsageError(
+            f"{path.name} would take {size / 1e6:.0f} MB; released files hold at most {MAX_FILE_BYTES / 1e6:.0f} MB"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_weights(path, tensors, header)
     parameters = sum(value.numel() for value in source.model.build(source.options).parameters())
     with atomic_write(path.with_suffix(".md")) as part:
-        part.write_text(card_text(path, header, parameters=parameters, source=source.model.source), encoding="utf-8")
+        part.write_text(
+            card_text(path, header, parameters=parameters, source=source.model.source), encoding="utf-8"
+        )
     return path
 
 
@@ -94,7 +113,9 @@ def _restorer(source: Source, tensors: Mapping[str, Tensor]) -> Restorer:
     return Restorer(network.eval(), model=source.model, options=source.options, dtype="float32")
 
 
-def _psnr(source: Source, tensors: Mapping[str, Tensor], pairs: Sequence[Pair], metrics: Sequence[Metric]) -> float:
+def _psnr(
+    source: Source, tensors: Mapping[str, Tensor], pairs: Sequence[Pair], metrics: Sequence[Metric]
+) -> float:
     return evaluate(_restorer(source, tensors), pairs, metrics).summary().score("psnr").restored
 
 
@@ -102,6 +123,9 @@ def _score(data: str, split: str, found: Any) -> dict[str, Any]:
     summary = found.summary().as_json()
     names = ("pictures", "blurry", "restored", "pooled_psnr_blurry", "pooled_psnr_restored")
     return {
-        "data": data if "/" not in data else Path(data).name, "split": split, "conditions": CONDITIONS,
-        "pairs_sha256": found.pairs_sha256, **{name: summary[name] for name in names},
+        "data": data if "/" not in data else Path(data).name,
+        "split": split,
+        "conditions": CONDITIONS,
+        "pairs_sha256": found.pairs_sha256,
+        **{name: summary[name] for name in names},
     }

@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from deblur_cli.data import Pair
+if TYPE_CHECKING:
+    from deblur_cli.data import Pair
+
 
 _ORDER, _CROP = 0, 1  # roles of the random generators
 
@@ -34,7 +37,7 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
     """
 
     def __init__(
-        self, pairs: Sequence[Pair], *, patch: int, flips: bool, seed: int, cache_bytes: int = 2 << 30
+        self, pairs: "Sequence[Pair]", *, patch: int, flips: bool, seed: int, cache_bytes: int = 2 << 30
     ) -> None:
         self._pairs = pairs
         self._flips = flips
@@ -50,7 +53,7 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         """Crops of one epoch."""
         return len(self._owner)
 
-    def __getitem__(self, request: "_Request") -> tuple[Tensor, Tensor]:  # type: ignore[override]  # the sampler sends requests
+    def __getitem__(self, request: "_Request") -> tuple[Tensor, Tensor]:
         """The crop of one item of one epoch."""
         rng = _generator(self._seed, request.epoch, request.index, role=_CROP)
         blurry, sharp = self._load(int(self._owner[request.index]))
@@ -90,6 +93,7 @@ def batches(
         crops,
         batch_sampler=[order[i * batch_size : (i + 1) * batch_size] for i in range(start, count)],
         num_workers=workers,
+        generator=torch.Generator(),  # else each loader takes a number from the network's generator
     )
     for blurry, sharp in loader:
         yield blurry.float().div_(255), sharp.float().div_(255)

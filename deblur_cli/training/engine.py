@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from deblur_cli.data import Pair
+from deblur_cli.errors import CheckFailed
 from deblur_cli.host.declarations import Model, Recipe, Values
 from deblur_cli.training.crops import Crops, batches, batches_per_epoch
 from deblur_cli.training.run_folder import RunFolder
@@ -16,6 +16,11 @@ from deblur_cli.training.schedule import Budget, learning_rate
 from deblur_cli.training.state import State
 from deblur_cli.training.validation import Validation, validate
 from deblur_cli.weights import Header
+
+if TYPE_CHECKING:
+    from deblur_cli.data import Pair
+
+SAVE_EVERY_S = 300.0
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
@@ -43,8 +48,8 @@ class Job:
     recipe: Recipe
     loss: LossFunction
     budget: Budget
-    train_pairs: Sequence[Pair]
-    val_pairs: Sequence[Pair]
+    train_pairs: "Sequence[Pair]"
+    val_pairs: "Sequence[Pair]"
     data: tuple[str, ...]
     seed: int
     workers: int
@@ -70,55 +75,58 @@ def train(
     crops = Crops(job.train_pairs, patch=recipe.patch, flips=recipe.flips, seed=job.seed)
     per_epoch = batches_per_epoch(crops, batch_size=recipe.batch_size)
     started = time.monotonic() - state.seconds
+    saved_at = state.seconds
     done = job.budget.progress(step=state.step, seconds=state.seconds)
     while done < 1:
-        losses: list[float] = []
         for blurry, sharp in batches(
             crops, epoch=state.epoch, start=state.batch, batch_size=recipe.batch_size, workers=job.workers
         ):
-            step_started = time.monotonic()
             lr = learning_rate(recipe, step=state.step, progress=done)
-            losses.append(
-                _step(job, state, blurry, sharp, lr=lr, freeze_norm=done >= recipe.freeze_norm_after)
-            )
-            now = time.monotonic()
-            state.seconds = now - started
-            done = job.budget.progress(step=state.step, seconds=state.seconds)
-            report(
-                Progress(
-                    step=state.step,
-                    epoch=state.epoch,
-                    done=done,
-                    seconds=state.seconds,
-                    loss=losses[-1],
-                    lr=lr,
-                    images_per_second=len(blurry) / (now - step_started),
-                )
-            )
-            if done >= 1 or should_stop():
+            loss = _step(job, state, blurry, sharp, lr=lr, freeze_norm=done >= recipe.freeze_norm_after)
+            now = time.monotonic() - started
+            speed = len(blurry) / (now - state.seconds)
+            state.seconds = now
+            done = job.budget.progress(step=state.step, seconds=now)
+            report(_progress(state, done, loss=loss, lr=lr, images_per_second=speed))
+            if should_stop() and done < 1:
+                _save(state, run, header)
+                return False
+            if now - saved_at > SAVE_EVERY_S:
+                _save(state, run, header)
+                saved_at = now
+            if done >= 1:
                 break
-        if should_stop() and done < 1:
-            _save(state, run, header)
-            return False
+        train_loss = state.loss_sum / state.batch
         if state.batch == per_epoch:
-            state.epoch, state.batch = state.epoch + 1, 0
-        found = _validate(job, state, run, header, train_loss=sum(losses) / len(losses), lr=lr)
-        report(
-            Progress(
-                step=state.step,
-                epoch=state.epoch,
-                done=done,
-                seconds=state.seconds,
-                loss=losses[-1],
-                lr=lr,
-                images_per_second=0.0,
-                validation=found,
-            )
-        )
+            state.epoch, state.batch, state.loss_sum = state.epoch + 1, 0, 0.0
+        lr = learning_rate(recipe, step=state.step, progress=done)
+        found = _validate(job, state, run, header, train_loss=train_loss, lr=lr)
+        report(_progress(state, done, loss=train_loss, lr=lr, validation=found))
         _save(state, run, header)
         state.seconds = time.monotonic() - started
         done = job.budget.progress(step=state.step, seconds=state.seconds)
     return True
+
+
+def _progress(
+    state: State,
+    done: float,
+    *,
+    loss: float,
+    lr: float,
+    images_per_second: float = 0.0,
+    validation: Validation | None = None,
+) -> Progress:
+    return Progress(
+        step=state.step,
+        epoch=state.epoch,
+        done=done,
+        seconds=state.seconds,
+        loss=loss,
+        lr=lr,
+        images_per_second=images_per_second,
+        validation=validation,
+    )
 
 
 def _step(job: Job, state: State, blurry: Tensor, sharp: Tensor, *, lr: float, freeze_norm: bool) -> float:
@@ -140,7 +148,7 @@ def _step(job: Job, state: State, blurry: Tensor, sharp: Tensor, *, lr: float, f
         nn.utils.clip_grad_norm_(network.parameters(), recipe.clip_norm)
     value = float(loss.detach())
     if not torch.isfinite(loss.detach()):
-        raise FloatingPointError(
+        raise CheckFailed(
             f"the loss became {value} at step {state.step + 1}; lower the learning rate with --lr"
         )
     state.optimizer.step()
@@ -148,6 +156,7 @@ def _step(job: Job, state: State, blurry: Tensor, sharp: Tensor, *, lr: float, f
         state.average.update_parameters(network)
     state.step += 1
     state.batch += 1
+    state.loss_sum += value
     return value
 
 
@@ -164,7 +173,13 @@ def _validate(
     job: Job, state: State, run: RunFolder, header: Header, *, train_loss: float, lr: float
 ) -> Validation:
     found = validate(
-        state.evaluated, job.val_pairs, model=job.model, loss=job.loss, device=job.device, dtype=job.dtype
+        state.evaluated,
+        job.val_pairs,
+        values=job.model.values,
+        multiple_of=job.model.geometry_for(job.options).multiple_of,
+        loss=job.loss,
+        device=job.device,
+        dtype=job.dtype,
     )
     state.history.append(
         {
@@ -177,8 +192,8 @@ def _validate(
         | asdict(found)
     )
     run.write_metrics(state.history)
-    if found.psnr > state.best_psnr:
-        state.best_psnr = found.psnr
+    if found.val_loss < state.best_loss:
+        state.best_loss = found.val_loss
         run.write_best(state.evaluated.state_dict(), _with_steps(header, state))
     return found
 
@@ -193,8 +208,6 @@ def _save(state: State, run: RunFolder, header: Header) -> None:
 
 
 def _with_steps(header: Header, state: State) -> Header:
-    from dataclasses import replace
-
     return replace(header, steps=state.step)
 
 

@@ -15,7 +15,7 @@ from deblur_cli.data import Pair, open_pairs
 from deblur_cli.errors import MissingError, UsageError
 from deblur_cli.host.declarations import DeclarationError, Model, Recipe, import_object
 from deblur_cli.host.manager import Host
-from deblur_cli.restore.devices import pick_device, pick_dtype
+from deblur_cli.restore.devices import pick_device, pick_precision
 from deblur_cli.training.crops import Crops, batches_per_epoch
 from deblur_cli.training.engine import Job, Progress, train
 from deblur_cli.training.run_folder import RunFolder
@@ -122,7 +122,7 @@ def run_training(
         seed=request.seed,
         workers=request.workers,
         device=device,
-        dtype=pick_dtype(request.dtype, device=device),
+        dtype=pick_precision(request.dtype, device=device).dtype,
     )
     return train(job, state, run=run, header=header, should_stop=should_stop, report=report)
 
@@ -188,7 +188,9 @@ def _begin(
         load_strictly(network, read_tensors(source.path), origin=str(source.path))
     elif recipe.start is not None:
         import_object(recipe.start)(network)
-    return State.begin(network.to(device, memory_format=torch.channels_last), recipe)
+    # torch's types lack memory_format
+    network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return State.begin(network, recipe)
 
 
 def _environment(device: torch.device) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from deblur_cli.host.declarations import Recipe
 
 @dataclass(slots=True, kw_only=True)
 class State:
-    """The training state. `batch` is the position in the epoch, `seconds` the time trained so far."""
+    """The training state. `batch` is the position in the epoch, `loss_sum` adds its losses, `seconds` the time trained so far."""
 
     network: nn.Module
     optimizer: torch.optim.Optimizer
@@ -21,8 +21,9 @@ class State:
     step: int = 0
     epoch: int = 0
     batch: int = 0
+    loss_sum: float = 0.0
     seconds: float = 0.0
-    best_psnr: float = float("-inf")
+    best_loss: float = float("inf")
     history: list[dict[str, float]] = field(default_factory=list)
 
     @classmethod
@@ -57,7 +58,7 @@ class State:
 
     def scalars(self) -> dict[str, Any]:
         """The rest of the state, as JSON holds it."""
-        names = ("step", "epoch", "batch", "seconds", "best_psnr", "history")
+        names = ("step", "epoch", "batch", "loss_sum", "seconds", "best_loss", "history")
         return {name: getattr(self, name) for name in names}
 
     def restore(self, tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> None:

@@ -36,7 +36,10 @@ def card_text(path: Path, header: Header, *, parameters: int, source: str) -> st
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- |",
         *(_score_row(score) for score in header.scores),
         "",
-        *(f"{condition}." for condition in dict.fromkeys(str(score["conditions"]) for score in header.scores)),
+        *(
+            f"{condition}."
+            for condition in dict.fromkeys(str(score["conditions"]) for score in header.scores)
+        ),
         "",
         "## Limits",
         "",
@@ -57,4 +60,6 @@ def _score_row(score: Mapping[str, Any]) -> str:
 
 
 def _pairs(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} = {value}" for name, value in values.items() if value not in (None, "")) or "none"
+    return (
+        ", ".join(f"{name} = {value}" for name, value in values.items() if value not in (None, "")) or "none"
+    )

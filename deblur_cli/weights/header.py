@@ -83,7 +83,7 @@ def read_header(path: Path) -> Header:
             f"{path} has format {content['format_version']}, this program knows up to {FORMAT_VERSION}: upgrade deblur-cli"
         )
     known = {item.name for item in fields(Header)}
-    values = {
+    values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in content.items()
         if name in known

@@ -1,0 +1,312 @@
+"""Training through the API and the command, with a tiny network on real pictures."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from scipy.ndimage import gaussian_filter
+
+import deblur_rednet
+from deblur_cli.data import open_pairs
+from deblur_cli.errors import MissingError, UsageError
+from deblur_cli.host.manager import Host
+from deblur_cli.training.crops import Crops, batches
+from deblur_cli.training.schedule import Budget, learning_rate
+from deblur_cli.training.session import Request, run_training
+from deblur_cli.weights import load_network, resolve
+
+TINY = {"depth": 2, "width": 8}
+SMALL = ("--option", "depth=2", "width=8", "--batch-size", "4", "--patch", "24", "--device", "cpu")
+
+
+@pytest.fixture(scope="session")
+def pairs_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six pairs, 64x80 pieces of photographs and their Gaussian blur of sigma 1.5."""
+    from skimage import data
+
+    folder = tmp_path_factory.mktemp("pairs")
+    for name in ("blur", "sharp"):
+        (folder / name).mkdir()
+    pictures = [data.astronaut(), data.coffee(), data.chelsea()]
+    for i in range(6):
+        sharp = pictures[i % 3][60 + 20 * i : 124 + 20 * i, 150:230]
+        blurry = np.rint(gaussian_filter(sharp.astype(float), (1.5, 1.5, 0))).astype(np.uint8)
+        Image.fromarray(sharp).save(folder / "sharp" / f"{i}.png")
+        Image.fromarray(blurry).save(folder / "blur" / f"{i}.png")
+    return folder
+
+
+def request(folder: Path, **changes: object) -> Request:
+    base = Request(
+        model="rednet30",
+        data=(str(folder),),
+        recipe="fast",
+        options=TINY,
+        overrides={"batch_size": 4, "patch": 24, "warmup_steps": 2},
+        device="cpu",
+        dtype="float32",
+        seed=3,
+    )
+    return replace(base, **changes)
+
+
+def train(wanted: Request, folder: Path, *, resume: bool = False, stop_at: int | None = None) -> bool:
+    steps: list[int] = []
+    return run_training(
+        wanted,
+        folder,
+        host=Host.discover(),
+        command=["test"],
+        resume=resume,
+        should_stop=lambda: stop_at is not None and len(steps) >= stop_at,
+        report=lambda progress: steps.append(progress.step),
+    )
+
+
+def same_tensors(first: Path, second: Path) -> bool:
+    a, b = load_file(first), load_file(second)
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(pairs_folder: Path, tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    wanted = request(pairs_folder, steps=14)  # more than one epoch of 8 batches
+    assert train(wanted, whole)
+    assert not train(wanted, parts, stop_at=5)
+    assert not train(wanted, parts, resume=True, stop_at=3)  # ends exactly with the epoch's last batch
+    assert train(wanted, parts, resume=True)
+    assert same_tensors(whole / "last" / "state.safetensors", parts / "last" / "state.safetensors")
+    rows = [
+        list(csv.DictReader(Path(folder, "metrics.csv").read_text().splitlines()))
+        for folder in (whole, parts)
+    ]
+    assert len(rows[0]) == 2
+    for first, second in zip(*rows, strict=True):
+        assert {**first, "seconds": ""} == {**second, "seconds": ""}
+
+
+def test_the_number_of_workers_changes_nothing(pairs_folder: Path, tmp_path: Path) -> None:
+    for workers in (0, 2):
+        train(request(pairs_folder, steps=3, workers=workers), tmp_path / str(workers))
+    assert same_tensors(tmp_path / "0/last/state.safetensors", tmp_path / "2/last/state.safetensors")
+
+
+@pytest.mark.slow
+def test_a_short_training_beats_the_blurred_input(pairs_folder: Path, tmp_path: Path) -> None:
+    train(request(pairs_folder, steps=150), tmp_path / "run")
+    last = list(csv.DictReader((tmp_path / "run" / "metrics.csv").read_text().splitlines()))[-1]
+    assert float(last["psnr"]) > float(last["blurry_psnr"]) + 0.1
+    assert float(last["ssim"]) > float(last["blurry_ssim"])
+
+
+def test_the_run_says_what_made_it(pairs_folder: Path, tmp_path: Path) -> None:
+    train(request(pairs_folder, steps=2), tmp_path / "run")
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["request"]["seed"] == 3
+    assert record["recipe"]["batch_size"] == 4
+    assert record["environment"]["torch"] == torch.__version__
+    assert record["environment"]["threads"] == torch.get_num_threads()
+    header = resolve(Host.discover(), str(tmp_path / "run"))
+    assert header.options == TINY
+    load_network(header)
+
+
+def test_the_fast_recipe_starts_as_the_identity_and_the_report_does_not(
+    pairs_folder: Path, tmp_path: Path
+) -> None:
+    blurry = torch.rand(1, 3, 20, 20, generator=torch.Generator().manual_seed(0))
+    model = deblur_rednet.MODELS[0]
+    network = model.build(TINY)
+    with torch.no_grad():
+        assert not torch.allclose(network(blurry), blurry, atol=1e-3)
+        from deblur_cli.host.declarations import import_object
+
+        start = model.recipes["fast"].start
+        assert start is not None
+        import_object(start)(network)
+        assert torch.equal(network(blurry), blurry)
+    assert model.recipes["report"].start is None
+    assert model.recipes["report"].loss == "logcosh"
+
+
+def test_frozen_batch_norms_keep_their_statistics(pairs_folder: Path, tmp_path: Path) -> None:
+    statistics = []
+    for share in (0.0, 1.0):
+        changes = request(pairs_folder, steps=4)
+        changes = replace(
+            changes, overrides={**changes.overrides, "freeze_norm_after": share, "ema_decay": 0.0}
+        )
+        train(changes, tmp_path / str(share))
+        tensors = load_file(tmp_path / str(share) / "last" / "state.safetensors")
+        statistics.append(tensors["network.encoder.0.norm.running_mean"])
+    assert torch.equal(statistics[0], torch.zeros(8))
+    assert not torch.equal(statistics[1], torch.zeros(8))
+
+
+def test_crops_of_a_pair_show_the_same_place_and_depend_on_seed_epoch_and_index_alone(
+    pairs_folder: Path,
+) -> None:
+    pairs = open_pairs(Host.discover(), pairs_folder, split="train")
+
+    class Marked:
+        """A pair whose blurred picture is its sharp one turned to its negative: places can be compared."""
+
+        name = "marked"
+
+        def size(self) -> tuple[int, int]:
+            return pairs[0].size()
+
+        def load(self) -> tuple[np.ndarray, np.ndarray]:
+            sharp = pairs[0].load()[1]
+            return 255 - sharp, sharp
+
+    crops = Crops([Marked()], patch=16, flips=True, seed=5)
+    assert len(crops) == round(64 * 80 / 16**2)
+    seen = [list(batches(crops, epoch=epoch, start=0, batch_size=4, workers=0)) for epoch in (0, 1)]
+    for blurry, sharp in seen[0]:
+        assert torch.allclose(blurry, 1 - sharp, atol=1e-6)
+        assert sharp.shape == (4, 3, 16, 16)
+    assert not torch.equal(seen[0][0][1], seen[1][0][1])
+    later = list(batches(crops, epoch=0, start=2, batch_size=4, workers=0))
+    assert torch.equal(later[0][0], seen[0][2][0])
+
+
+def test_the_learning_rate_warms_up_and_ends_at_zero() -> None:
+    recipe = replace(deblur_rednet.FAST, lr=1e-3, warmup_steps=10)
+    assert learning_rate(recipe, step=0, progress=0) == pytest.approx(1e-4)
+    assert learning_rate(recipe, step=4, progress=0) == pytest.approx(5e-4)
+    assert learning_rate(recipe, step=99, progress=0.5) == pytest.approx(5e-4)
+    assert learning_rate(recipe, step=999, progress=1) == pytest.approx(0, abs=1e-12)
+    assert learning_rate(deblur_rednet.REPORT, step=10**6, progress=0.9) == 1e-3
+
+
+def test_a_budget_is_one_of_epochs_steps_and_minutes() -> None:
+    recipe = deblur_rednet.REPORT
+
+    def choose(**given: float | None) -> Budget:
+        asked = {"epochs": None, "steps": None, "minutes": None} | given
+        return Budget.choose(recipe, steps_per_epoch=10, **asked)
+
+    assert choose() == Budget(steps=1200)
+    assert choose(epochs=3) == Budget(steps=30)
+    assert choose(minutes=2).progress(step=10**9, seconds=60) == 0.5
+    with pytest.raises(UsageError, match="one of --epochs"):
+        choose(epochs=3, steps=4)
+
+
+def test_the_command_trains_a_network_that_deblur_can_use(pairs_folder: Path, run, photo_file: Path) -> None:
+    done = run(
+        "train", "--data", pairs_folder, "-m", "rednet30", "-o", "mine", "--steps", "3", "--json", *SMALL
+    )
+    assert done.code == 0, done.err
+    assert done.json()[0]["step"] == 3
+    restored = run(photo_file, "-m", "mine")
+    assert restored.code == 0, restored.err
+    assert photo_file.with_name("photo.deblurred.png").is_file()
+
+
+def test_runs_without_a_name_are_numbered(pairs_folder: Path, run, tmp_path: Path) -> None:
+    for _ in range(2):
+        assert run("train", "--data", pairs_folder, "-m", "rednet30", "--steps", "1", *SMALL).code == 0
+    assert sorted(path.name[-2:] for path in (tmp_path / "runs").iterdir()) == ["-1", "-2"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ((), 2, "--data"),
+        (("--data", "nonsense"), 4, "nonsense"),
+        (("--data", "PAIRS", "--epochs", "1", "--steps", "1"), 2, "one of --epochs"),
+        (("--data", "PAIRS", "--recipe", "slow"), 4, "no recipe 'slow'; it has: fast, report"),
+        (("--data", "PAIRS", "--option", "depth=x"), 2, "depth is a int"),
+        (("--data", "PAIRS", "--option", "depht=2"), 2, "depth=VALUE"),
+        (("--data", "PAIRS", "--option", "depth=3"), 2, "one of 2, 5, 10, 15"),
+        (("--data", "PAIRS", "--init", "nonsense"), 4, "nonsense"),
+        (("--resume",), 2, "-o RUN"),
+        (("--resume", "-o", "none"), 4, "holds no run to resume"),
+    ],
+)
+def test_what_cannot_be_trained_is_said_in_one_line(
+    pairs_folder: Path, run, words: tuple[str, ...], code: int, said: str
+) -> None:
+    given = [str(pairs_folder) if word == "PAIRS" else word for word in words]
+    done = run("train", "-m", "rednet30", *given)
+    assert (done.code, done.out) == (code, "")
+    assert said in done.err
+    lines = done.err.strip().splitlines()
+    assert all(line.startswith("  ") for line in lines[1:]), done.err  # where it looked may follow, indented
+
+
+def test_a_run_is_never_written_over(pairs_folder: Path, run) -> None:
+    words = ("train", "--data", pairs_folder, "-m", "rednet30", "-o", "mine", "--steps", "1", *SMALL)
+    assert run(*words).code == 0
+    again = run(*words)
+    assert again.code == 2
+    assert "holds a run already" in again.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_the_run_goes_on_later(
+    pairs_folder: Path, run, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    words = [
+        "train",
+        "--data",
+        str(pairs_folder),
+        "-m",
+        "rednet30",
+        "-o",
+        "mine",
+        "--epochs",
+        "10000",
+        *SMALL,
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "deblur_cli", *words],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ,
+    )
+    deadline = time.monotonic() + 150
+    while not (tmp_path / "mine" / "last").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "go on with: deblur train --resume -o mine" in err
+    step = json.loads((tmp_path / "mine" / "last" / "state.json").read_text())["step"]
+    done = run("train", "--resume", "-o", "mine", "--steps", str(step + 2), "--json")
+    assert done.code == 0, done.err
+    assert done.json()[0]["step"] == step + 2
+
+
+@pytest.mark.slow
+def test_minutes_are_kept(pairs_folder: Path, run) -> None:
+    started = time.monotonic()
+    done = run("train", "--data", pairs_folder, "-m", "rednet30", "-o", "mine", "--minutes", "0.05", *SMALL)
+    assert done.code == 0, done.err
+    assert time.monotonic() - started < 3 + 15
+
+
+def test_a_resume_without_a_checkpoint_is_refused(tmp_path: Path, pairs_folder: Path) -> None:
+    from deblur_cli.training.run_folder import RunFolder
+
+    run = RunFolder(tmp_path / "run")
+    run.begin({"request": {}})
+    assert not run.has_checkpoint
+    with pytest.raises(MissingError, match="no checkpoint"):
+        run.read_last()
