@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageFile, TiffImagePlugin
 
 from deblur_cli.pictures.modes import Recipe
+from deblur_cli.pictures.opening import load
 from deblur_cli.pictures.picture import Pixels
 
 _STRIP_PIXELS = 1 << 18
@@ -89,7 +90,7 @@ def read_twice(
     _fill_byte(image, upper, recipe=recipe, pixels=pixels, alpha=alpha, orientation=orientation)
     with closing(reopen()) as again:
         _show_lower_bytes(again)
-        again.load()
+        load(again)
         _fill_byte(again, lower, recipe=recipe, pixels=pixels, alpha=alpha, orientation=orientation)
     return pixels, alpha
 

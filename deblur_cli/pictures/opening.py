@@ -9,7 +9,7 @@ import threading
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import BinaryIO
 
 from PIL import Image, TiffImagePlugin, _imaging
@@ -29,6 +29,7 @@ DECODER_ERRORS = (
 _ONE_AT_A_TIME = threading.RLock()
 
 _BLOCK_BYTES = 64 << 20
+_STDERR = 2
 
 _REDUCED, _MASK = 1, 4  # bits of the TIFF tag NewSubfileType
 _NEW_SUBFILE_TYPE = 254
@@ -94,6 +95,31 @@ def open_image(stream: BinaryIO, *, head: bytes) -> Image.Image:
     except BaseException:
         handle.close()
         raise
+
+
+def load(image: Image.Image) -> None:
+    """Decode an opened picture, in silence: libtiff inside Pillow writes its complaints straight to stderr."""
+    tiles = getattr(image, "tile", None)
+    with _without_stderr() if tiles and tiles[0].codec_name == "libtiff" else nullcontext():
+        image.load()
+
+
+@contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Send what C code writes to stderr nowhere."""
+    try:
+        before = os.dup(_STDERR)
+    except OSError:  # closed: nothing can be written anyway
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, _STDERR)
+        yield
+    finally:
+        os.dup2(before, _STDERR)
+        os.close(before)
+        os.close(nowhere)
 
 
 def refuse_size(width: int, height: int, *, max_pixels: int) -> None:

@@ -103,7 +103,7 @@ def _decode(
     stored = decoding.stored_samples(image)
     if stored.deep:
         decoding.keep_samples(image)
-    image.load()
+    opening.load(image)
     origin, orientation = _origin(image, head=head, path=path)
     recipe = modes.recipe_for(image, stored=stored)
     if stored.deep and not stored.one_pass:
