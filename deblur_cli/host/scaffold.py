@@ -116,7 +116,7 @@ The network `$model`, a plugin for deblur-cli.
 
     pip install -e .                                     # next to deblur-cli
     deblur models                                        # $model is listed
-    deblur plugins check $package{pad}     # does the network keep the contract?
+    deblur plugins check $package{pad}# does the network keep the contract?
     pytest                                               # the same, as tests
     deblur train --data FOLDER -m $model -o runs/$model
     deblur photo.jpg -m runs/$model
@@ -179,7 +179,7 @@ def _files(model: str, distribution: str) -> dict[str, str]:
     }
     texts = {
         "pyproject.toml": _PYPROJECT,
-        "README.md": _README.replace("{pad}", " " * max(0, 24 - len(package))),
+        "README.md": _README.replace("{pad}", " " * max(1, 32 - len(package))),
         ".gitignore": _IGNORE,
         f"{package}/__init__.py": _INIT,
         f"{package}/network.py": _NETWORK,
