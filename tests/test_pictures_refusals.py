@@ -22,7 +22,7 @@ from PIL import Image
 from deblur_cli.errors import PictureError
 from deblur_cli.pictures import Picture, read_picture
 
-SETTINGS = settings(deadline=None, derandomize=True, max_examples=150, print_blob=True)
+SETTINGS = settings(deadline=None, derandomize=True, max_examples=50, print_blob=True)
 
 
 def refusal(path: Path, **limits: int) -> str:
@@ -102,7 +102,9 @@ def test_a_file_without_permission() -> None:
         path = Path(folder, "a.png")
         path.write_bytes(sample("png"))
         path.chmod(0)
-        ran = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+        ran = subprocess.run(
+            [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+        )
     assert ran.stdout == f"PictureError cannot read {path}: permission denied\n"
 
 

@@ -40,11 +40,13 @@ def atomic_write(path: Path | str, *, overwrite: bool = True) -> Iterator[Path]:
         f".deblur-{token_hex(6)}.part"
     )  # short: the name asked for may be as long as can be
     try:
-        mode = _mode_of_existing(target, asked=asked, overwrite=overwrite)
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666 if mode is None else mode))
-    except OSError as error:
-        raise write_error(error, asked) from error
-    try:
+        try:
+            mode = _mode_of_existing(target, asked=asked, overwrite=overwrite)
+            os.close(
+                os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666 if mode is None else mode)
+            )
+        except OSError as error:
+            raise write_error(error, asked) from error
         yield temporary
         try:
             _finish(temporary, target, overwrite=overwrite)

@@ -14,7 +14,6 @@ from deblur_cli.pictures.deep_png import write_deep_png
 from deblur_cli.pictures.formats import Format
 from deblur_cli.pictures.luggage import Luggage
 from deblur_cli.pictures.metadata import prefixed
-from deblur_cli.pictures.opening import memory_given_back
 from deblur_cli.pictures.picture import Picture
 
 DEFAULT_JPEG_QUALITY = 95
@@ -121,8 +120,7 @@ def encode(file: BinaryIO, picture: Picture, *, format: Format, encoding: Encodi
     elif format.name == "png" and encoding.bits == 16:
         write_deep_png(file, picture.pixels, picture.alpha, chunks=_deep_png_chunks(luggage))
     else:
-        with memory_given_back():
-            image = to_pillow(picture, channels=encoding.channels, alpha=encoding.alpha)
+        image = to_pillow(picture, channels=encoding.channels, alpha=encoding.alpha)
         image.save(file, format=format.pillow, **encoding.options, **_pillow_luggage(luggage, format=format))
 
 

@@ -55,25 +55,27 @@ def memory_given_back() -> Iterator[None]:
 
 
 @contextmanager
-def quiet_decoders(*, max_pixels: int) -> Iterator[None]:
+def quiet_pillow(*, max_pixels: int | None = None) -> Iterator[None]:
     """Our size limit in place of Pillow's; no warnings and log lines: what matters of them becomes errors and notes."""
+    pillow_limit = (
+        None if max_pixels is None else (max_pixels + 1) // 2
+    )  # Pillow refuses beyond twice its limit
     handler = logging.NullHandler()  # without any handler Python prints warnings of libraries to stderr
     loggers = [logging.getLogger(name) for name in ("PIL", "tifffile")]
     with _ONE_AT_A_TIME, memory_given_back(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        limit, Image.MAX_IMAGE_PIXELS = (
-            Image.MAX_IMAGE_PIXELS,
-            (max_pixels + 1) // 2,
-        )  # it refuses beyond twice that
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, pillow_limit
         for logger in loggers:
             logger.addHandler(handler)
         try:
             yield
         except Image.DecompressionBombError as error:
             count = re.search(r"\d+", str(error))
-            raise _too_large(f"{int(count.group()) / 1e6:,.0f}" if count else "more", max_pixels) from error
+            raise _too_large(
+                f"{int(count.group()) / 1e6:,.0f}" if count else "more", max_pixels or 0
+            ) from error
         finally:
-            Image.MAX_IMAGE_PIXELS = limit
+            Image.MAX_IMAGE_PIXELS = before
             for logger in loggers:
                 logger.removeHandler(handler)
 

@@ -40,7 +40,7 @@ def read_picture(source: Path | str | BinaryIO, *, max_pixels: int = MAX_PIXELS)
     path = Path(source) if isinstance(source, str | Path) else None
     name = shown(path) if path is not None else "standard input"
     try:
-        with _opened(source) as stream, opening.quiet_decoders(max_pixels=max_pixels):
+        with _opened(source) as stream, opening.quiet_pillow(max_pixels=max_pixels):
             if path is not None and path.suffix.lower() in RAW_EXTENSIONS:
                 raise opening.RefusedError("it is a camera's raw file; develop it to TIFF or PNG first")
             return _read(stream, path=path, max_pixels=max_pixels)

@@ -11,7 +11,7 @@ from deblur_cli.pictures.atomic import atomic_write, refuse_input_as_output, wri
 from deblur_cli.pictures.encoding import Encoding, encode, plan_encoding
 from deblur_cli.pictures.formats import Format, can_write, format_by_name, format_of_path
 from deblur_cli.pictures.luggage import Luggage, pack
-from deblur_cli.pictures.opening import DECODER_ERRORS, quiet_decoders
+from deblur_cli.pictures.opening import DECODER_ERRORS, quiet_pillow
 from deblur_cli.pictures.picture import Kept, Picture, shown
 
 if TYPE_CHECKING:
@@ -62,12 +62,17 @@ def write_picture(
     luggage = _usable(pack(picture, format=chosen, channels=encoding.channels), format=chosen)
     try:
         if isinstance(target, str | Path):
-            with atomic_write(target, overwrite=overwrite) as temporary, temporary.open("r+b") as file:
+            with (
+                atomic_write(target, overwrite=overwrite) as temporary,
+                temporary.open("r+b") as file,
+                quiet_pillow(),
+            ):
                 hidden = cast("BinaryIO", _WithoutHandle(file))
                 encode(hidden, picture, format=chosen, encoding=encoding, luggage=luggage)
         else:
             buffer = io.BytesIO()  # some formats are not written from front to back
-            encode(buffer, picture, format=chosen, encoding=encoding, luggage=luggage)
+            with quiet_pillow():
+                encode(buffer, picture, format=chosen, encoding=encoding, luggage=luggage)
             target.write(buffer.getbuffer())
     except DeblurError:
         raise
@@ -124,11 +129,11 @@ def _choose_format(
 
 
 def _usable(luggage: Luggage, *, format: Format) -> Luggage:
-    """The same without EXIF where it cannot be taken apart to be written as tags of a TIFF file."""
-    if format.name != "tiff" or luggage.exif is None:
+    """The same without EXIF where it would have to be taken apart and cannot; other formats get it as it is."""
+    if format.name not in ("tiff", "avif", "heic") or luggage.exif is None:
         return luggage
     try:
-        with quiet_decoders(max_pixels=1):
+        with quiet_pillow():
             tiff.exif_directory(luggage.exif)
     except DECODER_ERRORS:
         return replace(
