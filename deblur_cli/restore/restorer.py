@@ -24,6 +24,8 @@ from deblur_cli.restore.memory import (
     MemoryModel,
     format_size,
     free_memory,
+    give_back_free_memory,
+    keep_large_tensors_off_the_heap,
     memory_model,
     parse_size,
 )
@@ -151,6 +153,8 @@ class Restorer:
         self._precision = pick_precision(dtype, device=self.device)
         self._request = TileRequest(tile=parse_tile(tile), overlap=overlap)
         self._max_memory = None if max_memory is None else parse_size(max_memory)
+        if self._max_memory is not None:
+            keep_large_tensors_off_the_heap()
         self._memory_key = {"model": model.name, "options": dict(options or {})}
         self._modules: dict[torch.dtype, nn.Module] = {}
         self._memory: dict[torch.dtype, MemoryModel] = {}
@@ -414,6 +418,8 @@ class Restorer:
 
         with torch.inference_mode(), _evaluation_mode(self._network):
             run_plan(plan, restore=restore, write=write, progress=progress)
+        if plan.num_tiles > 1:
+            give_back_free_memory()  # for the encoder
         return restored, non_finite
 
     def _run_network(self, window: FloatPixels, *, dtype: torch.dtype) -> FloatPixels:

@@ -219,9 +219,9 @@ def blend_weights(spans: tuple[Span, ...]) -> list[NDArray[np.float32]]:
         position = np.arange(span.read_start, span.read_stop) + 0.5
         weight = np.ones(span.size)
         if i:
-            weight *= _rise((position - span.read_start) / (spans[i - 1].read_stop - span.read_start))
+            weight *= _rise((position - span.read_start) / max(1, spans[i - 1].read_stop - span.read_start))
         if i < len(spans) - 1:
-            weight *= _rise((span.read_stop - position) / (span.read_stop - spans[i + 1].read_start))
+            weight *= _rise((span.read_stop - position) / max(1, span.read_stop - spans[i + 1].read_start))
         weights.append(weight)
     total = np.zeros(stop - start)
     for span, weight in zip(spans, weights, strict=True):
