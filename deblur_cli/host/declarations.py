@@ -231,6 +231,7 @@ class Model:
         (B, 3, H, W) float32 in the range `values` to the same shape and range
     geometry : a Geometry, or a function (options) -> Geometry
     licence : of the code; each weights file states its own
+    preference : of our models with weights the one with the greatest number is the default
     tiny : options of a variant that trains in seconds, for tests; empty = the network as it is
     """
 
@@ -245,6 +246,7 @@ class Model:
     options: Mapping[str, Option] = field(default_factory=dict)
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
     weights: tuple[Weights, ...] = ()
+    preference: int = 0
     tiny: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -173,8 +173,8 @@ class Host:
     def default_model(self) -> str:
         """Name of the model that is used where none is asked for.
 
-        DEBLUR_MODEL, else the first in the alphabet with released weights, else the first. Ours come before others,
-        so that installing a plugin does not change what a command does.
+        DEBLUR_MODEL, else the one with released weights that is declared with the greatest preference. Ours come
+        before others, so that installing a plugin does not change what a command does.
         """
         if chosen := self._environ.get("DEBLUR_MODEL"):
             return chosen
@@ -187,7 +187,12 @@ class Host:
         }
         return min(
             self.models,
-            key=lambda name: (not self.models[name].weights, id(self.models[name]) not in ours, name),
+            key=lambda name: (
+                not self.models[name].weights,
+                id(self.models[name]) not in ours,
+                -self.models[name].preference,
+                name,
+            ),
         )
 
     def plugin_of(self, declaration: Declaration) -> Plugin:

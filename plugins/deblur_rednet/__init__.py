@@ -9,13 +9,32 @@ API = 1
 
 REPORT = Recipe(
     summary="the report's recipe for CIFAR-10: Adam at 1e-3, LogCosh, flips (S0, section 3.3)",
-    loss="logcosh", optimizer="adam", lr=1e-3, eps=1e-7, epochs=120, batch_size=32, patch=128, flips=True,
+    loss="logcosh",
+    optimizer="adam",
+    lr=1e-3,
+    eps=1e-7,
+    epochs=120,
+    batch_size=32,
+    patch=128,
+    flips=True,
 )
 FAST = Recipe(
     summary="quick good results: starts as the identity, AdamW, cosine, averaged weights, frozen batch norm at the end",
-    loss="charbonnier", start="deblur_rednet.network:start_at_identity", optimizer="adamw", lr=1e-3, eps=1e-8,
-    weight_decay=1e-4, schedule="cosine", warmup_steps=50, epochs=20, batch_size=8, patch=96, flips=True, clip_norm=1.0,
-    ema_decay=0.999, freeze_norm_after=2 / 3,
+    loss="charbonnier",
+    start="deblur_rednet.network:start_at_identity",
+    optimizer="adamw",
+    lr=1e-3,
+    eps=1e-8,
+    weight_decay=1e-4,
+    schedule="cosine",
+    warmup_steps=50,
+    epochs=20,
+    batch_size=8,
+    patch=96,
+    flips=True,
+    clip_norm=1.0,
+    ema_decay=0.999,
+    freeze_norm_after=2 / 3,
 )
 
 
@@ -33,10 +52,16 @@ MODELS = (
         facts=Facts(parameters=1_076_739, kmacs_per_pixel=1071.0),
         licence="MIT",
         options={
-            "depth": Option(type=int, default=15, choices=(2, 5, 10, 15), help="convolutions a side; 15 is the report's network"),
+            "depth": Option(
+                type=int,
+                default=15,
+                choices=(2, 5, 10, 15),
+                help="convolutions a side; 15 is the report's network",
+            ),
             "width": Option(type=int, default=64, help="features of each convolution"),
         },
         recipes={"fast": FAST, "report": REPORT},
+        preference=1,
         tiny={"depth": 2, "width": 8},
     ),
 )
