@@ -15,7 +15,8 @@ class Block(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-        self.norm = nn.BatchNorm2d(out_channels, eps=1e-3, momentum=0.01)  # Keras' defaults, as the report used
+        # Keras' defaults, as the report used
+        self.norm = nn.BatchNorm2d(out_channels, eps=1e-3, momentum=0.01)
 
     def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
         """(B, C, H, W) -> (B, C', H, W); `skip` joins the raw convolution output."""
