@@ -144,6 +144,13 @@ def test_sixteen_bit_files_are_what_other_programs_expect(tmp_path: Path, channe
         assert opened.info["compression"] == "tiff_adobe_deflate"
 
 
+def test_a_tiff_with_another_compression_is_deflated_and_says_so(tmp_path: Path) -> None:
+    Image.fromarray(noise(3)).save(tmp_path / "a.tif", compression="tiff_lzw")
+    again, kept = written(read_picture(tmp_path / "a.tif"), tmp_path / "b.tif")
+    np.testing.assert_array_equal(again.pixels, noise(3))
+    assert kept.notes == ("compressed with deflate instead of tiff_lzw",)
+
+
 def test_a_tiff_without_compression_stays_so(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", noise(3, np.uint16), photometric="rgb")
     again, _ = written(read_picture(tmp_path / "a.tif"), tmp_path / "b.tif")

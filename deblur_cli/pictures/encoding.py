@@ -24,6 +24,7 @@ _LARGEST_PROGRESSIVE = 24_000_000
 """Pixels. The encoder holds the whole picture once more for a progressive file."""
 
 _LOSSLESS_KINDS = (None, "png", "tiff", "bmp", "gif", "ppm")
+_PLAIN_TIFF = (None, "raw", "tiff_adobe_deflate", "tiff_deflate")
 _INCHES_IN_A_METRE = 1 / 0.0254
 
 
@@ -93,6 +94,8 @@ def plan_encoding(picture: Picture, *, format: Format, quality: int | None) -> E
             )
     else:
         quality = None
+        if format.name == "tiff" and picture.origin.compression not in _PLAIN_TIFF:
+            notes.append(f"compressed with deflate instead of {picture.origin.compression}")
     return Encoding(
         channels=1 if grey else 3,
         alpha=alpha,
