@@ -74,8 +74,12 @@ def pick_precision(name: str, *, device: torch.device) -> Precision:
 
 
 def limit_kernel_cache() -> None:
-    """Keep memory flat over pictures of changing size. oneDNN reads this once, before its first convolution."""
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(KERNEL_CACHE))
+    """Keep memory flat over pictures of changing size. Both are read once, before the first convolution.
+
+    The second is PyTorch's own cache in front of oneDNN's; limited alone, either still lets memory grow.
+    """
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(name, str(KERNEL_CACHE))
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
