@@ -128,7 +128,7 @@ def deblur(
         typer.Option(
             "--region",
             metavar="X,Y,W,H",
-            help="Restore this rectangle only, in pixels.",
+            help="Restore and write this rectangle only, in pixels.",
             show_default=False,
             rich_help_panel=_WHICH,
         ),
