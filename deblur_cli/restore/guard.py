@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from deblur_cli.errors import PictureError
 
-STRIP_ROWS = 64
+STRIP_PIXELS = 1 << 18
+"""Looked at together: a few MB as float32."""
 MOST_PIXELS = 16_000_000
 """Of larger pictures evenly spaced strips are looked at."""
 SATURATED_FROM = 0.25
@@ -173,8 +174,10 @@ def _block_means(values: _Floats, side: int) -> _Floats:
 
 
 def _strips(height: int, width: int) -> Iterator[slice]:
+    """Rows looked at together: whole blocks, so that none is cut."""
+    rows = max(_BLOCK_PX, STRIP_PIXELS // width // _BLOCK_PX * _BLOCK_PX)
     every = max(1, -(-height * width // MOST_PIXELS))
-    return (slice(top, min(top + STRIP_ROWS, height)) for top in range(0, height, STRIP_ROWS * every))
+    return (slice(top, min(top + rows, height)) for top in range(0, height, rows * every))
 
 
 def _unit(pixels: _Pixels) -> _Floats:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deblur_cli.errors import NotEnoughRoomError, PictureError, UsageError
@@ -523,13 +522,13 @@ class _Autocast(nn.Module):
 def _window(image: Array, row: Span, column: Span, *, scale: float) -> FloatPixels:
     """What a window reads, (h, w, C) float32 in [0, 1], beyond the picture's end its reflection."""
     height, width = image.shape[:2]
-    rows: slice | NDArray[np.intp] = slice(row.read_start, row.read_stop)
-    columns: slice | NDArray[np.intp] = slice(column.read_start, column.read_stop)
-    if row.read_stop > height:
+    if row.read_stop <= height and column.read_stop <= width:
+        part = image[row.read_start : row.read_stop, column.read_start : column.read_stop]
+    else:
         rows = reflected_indices(row.read_start, row.read_stop, length=height)
-    if column.read_stop > width:
         columns = reflected_indices(column.read_start, column.read_stop, length=width)
-    window: FloatPixels = np.ascontiguousarray(image[rows][:, columns]).astype(np.float32)
+        part = image[np.ix_(rows, columns)]
+    window: FloatPixels = np.array(part, np.float32, order="C")  # a copy always: a network may work in place
     if scale != 1:
         window /= np.float32(scale)
     return window
