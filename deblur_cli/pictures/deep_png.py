@@ -13,7 +13,7 @@ from deblur_cli.pictures.picture import Pixels
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES = {(1, False): 0, (3, False): 2, (1, True): 4, (3, True): 6}
 _SUB, _UP, _AVERAGE = 1, 2, 3
-_LEVEL = 6  # of zlib, as Pillow
+_LEVEL = 1  # of zlib: on photographs 6 takes 1.7 times as long and saves 1 %, as lower bytes are noise
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]  # `Any`: (rows, bytes in a row)
 
