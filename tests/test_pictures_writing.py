@@ -5,6 +5,7 @@ import json
 import math
 import random
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -33,6 +34,7 @@ def smooth(channels: int = 3) -> np.ndarray:
     return blurred.reshape(HEIGHT, WIDTH, channels)
 
 
+@cache  # the profile holds the second in which it was made
 def srgb() -> bytes:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
