@@ -114,6 +114,11 @@ def test_a_tile_size_that_the_user_sets_is_held_against_the_budget() -> None:
     assert tiny(max_memory="60MB", tile=64).plan(1500, 2000).tile_shape <= (72, 72)
 
 
+def test_a_whole_picture_beyond_the_memory_of_the_machine_is_refused_before_it_starts() -> None:
+    with pytest.raises(NotEnoughRoomError, match="--tile auto"):
+        tiny(tile="none").plan(2_000_000, 2_000_000)
+
+
 def test_the_measured_figure_is_kept_and_a_damaged_one_is_measured_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

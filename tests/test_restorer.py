@@ -1,5 +1,6 @@
 """The restorer: kinds and depths in and out, devices, precision, strength, the guard, the Python API."""
 
+import doctest
 import logging
 import subprocess
 import sys
@@ -341,6 +342,17 @@ def test_load_finds_a_weights_file_and_restores(rednet_weights: Path, photo: np.
     assert not np.array_equal(restored, photo)
     by_name = deblur_cli.load(REDNET.name, weights=rednet_weights, device="cpu", dtype="float32")
     np.testing.assert_array_equal(by_name(photo), restored)
+
+
+def test_the_documented_example_works() -> None:
+    from deblur_cli.restore import restorer
+
+    example = doctest.DocTestFinder().find(restorer.load, "load", globs={})
+    try:
+        deblur_cli.load(REDNET.name)
+    except MissingError as error:
+        pytest.skip(str(error))
+    assert [doctest.DocTestRunner().run(test) for test in example] == [doctest.TestResults(0, 3)]
 
 
 def test_load_answers_a_misspelt_model_with_the_near_one() -> None:

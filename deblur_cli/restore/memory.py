@@ -33,6 +33,8 @@ BUFFER_BYTES_PER_PIXEL = 64
 SAFETY = 1.2
 """What libraries take inside one operation, and what the allocator loses between them, is not counted."""
 SHARE_OF_FREE = 0.5
+SHARE_IF_ASKED = 0.9
+"""For a tile size that the user set: refused before the system ends the program."""
 LARGE_TENSOR_BYTES = 4 << 20
 _M_MMAP_THRESHOLD = -3  # malloc.h
 _UNITS = {

@@ -19,6 +19,7 @@ from deblur_cli.restore.arrays import split_array, split_image
 from deblur_cli.restore.devices import dtype_name, limit_kernel_cache, pick_device, pick_precision
 from deblur_cli.restore.guard import LooksBrokenError, inspect
 from deblur_cli.restore.memory import (
+    SHARE_IF_ASKED,
     SHARE_OF_FREE,
     MemoryModel,
     format_size,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 SMALL_PIXELS = 256 * 256
-"""Pictures up to this run whole, without a look at memory, where no budget is set."""
+"""Windows up to this run without a look at memory, where no budget is set."""
 
 _log = logging.getLogger(__name__)
 
@@ -286,18 +287,16 @@ class Restorer:
             whole_area(height, width) if region is None else region_area(region, height=height, width=width)
         )
         dtype = self._torch_dtype(kind)
-        if self._runs_unmeasured(height, width):
+        if self._max_memory is None and self._most_pixels is None:
             plan = self._plan(height, width, area, most_pixels=None)
-            assert plan is not None
-            return plan
+            if plan is not None and plan.tile_pixels <= SMALL_PIXELS:
+                return plan
         held = (
             channels * kind.itemsize * (height * width + area.height * area.width)
             if self.device.type == "cpu"
             else 0
         )
-        budget = self._max_memory
-        if budget is None:
-            budget = int(free_memory(self.device) * SHARE_OF_FREE) + held // 2  # the input is there already
+        budget = self._budget(held)
         memory = self._memory_for(dtype)
         most_pixels = memory.pixels_within(max(0, budget - held))
         while True:
@@ -324,15 +323,12 @@ class Restorer:
             most_pixels=most_pixels,
         )
 
-    def _runs_unmeasured(self, height: int, width: int) -> bool:
-        """Small pictures, or a tile size set by the user, with no budget to keep."""
-        if self._max_memory is not None or self._most_pixels is not None:
-            return False
-        return (
-            self._request.tile != "auto"
-            or self._geometry.fixed_size is not None
-            or height * width <= SMALL_PIXELS
-        )
+    def _budget(self, held: int) -> int:
+        """Bytes that pictures and activations may take; of free memory more where the user chose the tile."""
+        if self._max_memory is not None:
+            return self._max_memory
+        share = SHARE_OF_FREE if self._request.tile == "auto" else SHARE_IF_ASKED
+        return int(free_memory(self.device) * share) + held // 2  # the input is there already
 
     def _too_little(
         self, budget: int, held: int, memory: MemoryModel, plan: TilePlan | None, area: Area
