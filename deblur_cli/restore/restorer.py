@@ -1,8 +1,7 @@
 """The restorer: a network, and all it takes to run it on pictures of any size within a budget of memory."""
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from deblur_cli.errors import NotEnoughRoomError, PictureError, UsageError
 from deblur_cli.host.declarations import Geometry, Model, Values
 from deblur_cli.pictures.picture import Picture
 from deblur_cli.restore.arrays import split_array, split_image
+from deblur_cli.restore.calling import Autocast, evaluation_mode
 from deblur_cli.restore.devices import dtype_name, limit_kernel_cache, pick_device, pick_precision
 from deblur_cli.restore.guard import LooksBrokenError, inspect
 from deblur_cli.restore.memory import (
@@ -31,7 +31,8 @@ from deblur_cli.restore.memory import (
 )
 from deblur_cli.restore.planning import TileRequest, least_pixels, plan_picture, region_area, whole_area
 from deblur_cli.restore.running import FloatPixels, Progress, run_plan
-from deblur_cli.restore.tiling import Area, Span, TilePlan, parse_tile, reflected_indices
+from deblur_cli.restore.tiling import Area, Span, TilePlan, parse_tile
+from deblur_cli.restore.values import check_array, finish, read_window, scale_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -353,7 +354,7 @@ class Restorer:
         if dtype not in self._memory:
 
             def run(height: int, width: int) -> FloatPixels:
-                with _evaluation_mode(self._network):
+                with evaluation_mode(self._network):
                     return self._run_network(np.zeros((height, width, 3), np.float32), dtype=dtype)
 
             self._memory[dtype] = memory_model(
@@ -372,7 +373,7 @@ class Restorer:
         self, image: Array, *, region: tuple[int, int, int, int] | None, progress: Progress | None
     ) -> tuple[Array, int]:
         """The restored area, and how many values of the network's output were not numbers."""
-        _check_array(image)
+        check_array(image)
         while True:
             plan = self.plan(*image.shape[:2], channels=image.shape[2], pixels=image.dtype, region=region)
             self._tell_if_approximate(plan)
@@ -393,13 +394,13 @@ class Restorer:
 
     def _run(self, image: Array, plan: TilePlan, progress: Progress | None) -> tuple[Array, int]:
         area = plan.area
-        scale = _scale(image.dtype)
+        scale = scale_of(image.dtype)
         dtype = self._torch_dtype(image.dtype)
         restored = np.empty((area.height, area.width, image.shape[2]), image.dtype)
         non_finite = 0
 
         def restore(row: Span, column: Span) -> FloatPixels:
-            return self._run_network(_window(image, row, column, scale=scale), dtype=dtype)
+            return self._run_network(read_window(image, row, column, scale=scale), dtype=dtype)
 
         def write(top: int, left: int, values: FloatPixels) -> None:
             nonlocal non_finite
@@ -407,11 +408,11 @@ class Restorer:
             if self.strength < 1:
                 before = image[top : top + height, left : left + width].astype(np.float32) / np.float32(scale)
                 values = values * np.float32(self.strength) + before * np.float32(1 - self.strength)
-            non_finite += _finish(values, scale=scale)
+            non_finite += finish(values, scale=scale)
             top, left = top - area.top, left - area.left
             restored[top : top + height, left : left + width] = values
 
-        with torch.inference_mode(), _evaluation_mode(self._network):
+        with torch.inference_mode(), evaluation_mode(self._network):
             run_plan(plan, restore=restore, write=write, progress=progress)
         if plan.num_tiles > 1:
             give_back_free_memory()  # for the encoder
@@ -447,7 +448,7 @@ class Restorer:
         """What takes and returns float32 and computes in `dtype`: the network's own way, else autocast."""
         if dtype not in self._modules:
             make = getattr(self._network, "for_inference", None)
-            module: nn.Module = make(dtype) if make is not None else _Autocast(self._network, dtype)
+            module: nn.Module = make(dtype) if make is not None else Autocast(self._network, dtype)
             self._modules[dtype] = module.to(self.device).eval() if make is not None else module
         return self._modules[dtype]
 
@@ -500,69 +501,6 @@ class Restorer:
             _log.warning(message)
 
 
-class _Autocast(nn.Module):
-    """A network that takes and returns float32, run under autocast; float32 inputs keep a residual in float32."""
-
-    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.network = network
-        self.dtype = dtype
-
-    def forward(self, x: Tensor) -> Tensor:
-        reduced = self.dtype != torch.float32
-        with torch.autocast(x.device.type, dtype=self.dtype) if reduced else nullcontext():
-            y: Tensor = self.network(x)
-        return y
-
-
-def _window(image: Array, row: Span, column: Span, *, scale: float) -> FloatPixels:
-    """What a window reads, (h, w, C) float32 in [0, 1], beyond the picture's end its reflection."""
-    height, width = image.shape[:2]
-    if row.read_stop <= height and column.read_stop <= width:
-        part = image[row.read_start : row.read_stop, column.read_start : column.read_stop]
-    else:
-        rows = reflected_indices(row.read_start, row.read_stop, length=height)
-        columns = reflected_indices(column.read_start, column.read_stop, length=width)
-        part = image[np.ix_(rows, columns)]
-    window: FloatPixels = np.array(part, np.float32, order="C")  # a copy always: a network may work in place
-    if scale != 1:
-        window /= np.float32(scale)
-    return window
-
-
-def _finish(values: FloatPixels, *, scale: float) -> int:
-    """Clip and scale in place, whole numbers for integers; returns how many values were not numbers."""
-    non_finite = int(values.size - np.count_nonzero(np.isfinite(values)))
-    if scale == 1:
-        np.clip(values, 0, 1, out=values)
-        return non_finite
-    if non_finite:
-        np.nan_to_num(values, copy=False, nan=0.0, posinf=1.0, neginf=0.0)
-    np.clip(values, 0, 1, out=values)
-    values *= np.float32(scale)
-    np.rint(values, out=values)
-    return non_finite
-
-
-def _scale(dtype: "np.dtype[Any]") -> float:
-    return 1.0 if dtype == np.float32 else float(np.iinfo(dtype).max)
-
-
-def _check_array(image: Array) -> None:
-    if image.ndim != 3 or image.shape[2] not in (1, 3) or 0 in image.shape:
-        raise PictureError(
-            f"cannot restore an array of shape {image.shape}; it must be (height, width, 1 or 3)"
-        )
-    if image.dtype not in (np.uint8, np.uint16, np.float32):
-        raise PictureError(
-            f"cannot restore an array of {image.dtype}; it must be uint8, uint16 or float32 in [0, 1]"
-        )
-    if image.dtype == np.float32 and not (image.min() >= 0 and image.max() <= 1):
-        raise PictureError(
-            f"cannot restore float32 values from {image.min():g} to {image.max():g}; they must lie in [0, 1]: scale or clip them"
-        )
-
-
 def _needed(plan: TilePlan, memory: MemoryModel, *, channels: int) -> int:
     """Bytes of a plan: one window, and the sums of one row of windows where they are blended."""
     bands = 3 * 4 * channels * plan.tile_shape[0] * plan.width if plan.blend else 0
@@ -573,15 +511,3 @@ def _out_of_memory(label: str) -> NotEnoughRoomError:
     return NotEnoughRoomError(
         f"memory ran out while {label} restored the picture; give --max-memory, such as 1GB, or a smaller --tile"
     )
-
-
-@contextmanager
-def _evaluation_mode(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while; every layer gets its own mode back."""
-    training = [module for module in network.modules() if module.training]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
