@@ -22,7 +22,7 @@ def verify_tiling(
     image: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[IMAGE]", help="A picture. Default: a photograph of 256x192 px.", show_default=False
+            metavar="IMAGE", help="A picture. Default: a photograph of 256x192 px.", show_default=False
         ),
     ] = None,
     model: ModelName = None,
