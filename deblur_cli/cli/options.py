@@ -40,7 +40,7 @@ def _set_verbose(wanted: bool) -> bool:
     return wanted
 
 
-_MODEL_HELP = "Model: a name, name.tag, a weights file or a run folder. Default: DEBLUR_MODEL, else the first with weights."
+_MODEL_HELP = "Model: a name, name.tag, a weights file or a run folder. Default: your own (see deblur doctor), else the preferred one with weights."
 
 ModelName = Annotated[
     str | None,
