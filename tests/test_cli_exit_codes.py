@@ -131,13 +131,13 @@ def test_a_traceback_is_shown_with_verbose_only(run, photo_file, identity):
 def test_130_and_143_when_stopped_leave_no_half_file(photo_file, identity, tmp_path_factory, number, code):
     started = tmp_path_factory.mktemp("started") / "now"
     process = subprocess.Popen(
-        [sys.executable, "-m", "deblur_cli", "photo.png", *identity.args("slow"), "--tile", "8"], cwd=photo_file.parent,
+        [sys.executable, "-m", "deblur_cli", "photo.png", *identity.args("slow"), "--tile", "4"], cwd=photo_file.parent,
         env={**os.environ, **identity.env, "SLOW_STARTED": str(started)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     while not started.exists() and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(number)
-    out, err = process.communicate(timeout=20)  # 192 tiles of 0.2 s would take longer
+    out, err = process.communicate(timeout=100)  # 768 tiles of 0.2 s would take longer
     assert process.returncode == code, err
     assert "nothing half-written is left" in err
     assert "Traceback" not in err

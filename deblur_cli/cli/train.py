@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from deblur_cli.training.session import Request
 
 _SAY_EVERY_S = 30.0
+_OVERRIDES, _BUDGET = ("batch_size", "lr", "patch"), ("epochs", "steps", "minutes")
 
 
 def train(
+    ctx: typer.Context,
     data: Annotated[
         list[str] | None,
         typer.Option(
@@ -117,6 +119,7 @@ def train(
     """Train a model.
 
     Every epoch is validated and saved; Ctrl-C saves too, and --resume goes on where it stopped.
+    A resumed run keeps its settings; --epochs, --steps or --minutes move its end, --workers and --device may change.
 
     Examples:
 
@@ -130,7 +133,9 @@ def train(
 
     host = Host.discover()
     if resume:
-        request, folder = _resumed(output, data, epochs=epochs, steps=steps, minutes=minutes)
+        request, folder = _resumed(
+            output, {name: ctx.params[name] for name in ctx.params if _typed(ctx, name)}
+        )
     else:
         request, folder = _fresh(
             host,
@@ -138,9 +143,9 @@ def train(
             data,
             model,
             recipe,
-            overrides={"batch_size": batch_size, "lr": lr, "patch": patch},
+            overrides=dict(zip(_OVERRIDES, (batch_size, lr, patch), strict=True)),
             option=option or [],
-            budget={"epochs": epochs, "steps": steps, "minutes": minutes},
+            budget=dict(zip(_BUDGET, (epochs, steps, minutes), strict=True)),
             rest={"seed": seed, "workers": workers, "device": device, "dtype": dtype, "init": init},
         )
     title = f"training {request.model} on {', '.join(request.data)}, run folder {folder}"
@@ -200,8 +205,16 @@ def _fresh(
     return request, output or _next_folder(name, data)
 
 
-def _resumed(output: Path | None, data: list[str] | None, **budget: Any) -> "tuple[Request, Path]":
-    """The request of the run in `output`; only its end may be moved."""
+def _typed(ctx: typer.Context, name: str) -> bool:
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _resumed(output: Path | None, typed: dict[str, Any]) -> "tuple[Request, Path]":
+    """The request of the run in `output`, with what of it may change: its end, and where it runs.
+
+    typed : the options that were given, by parameter; those that may not change must be what they were
+    """
     from dataclasses import fields
 
     from deblur_cli.errors import UsageError
@@ -210,11 +223,16 @@ def _resumed(output: Path | None, data: list[str] | None, **budget: Any) -> "tup
 
     if output is None:
         raise UsageError("say which run to go on with: deblur train --resume -o RUN")
-    if data:
-        raise UsageError("a resumed run keeps its own data; leave out --data")
     saved = RunFolder(output).read_record()["request"]
-    if any(value is not None for value in budget.values()):
-        saved |= budget
+    before = {**saved, **saved["overrides"]}
+    for name in typed.keys() & {"data", "model", "recipe", "option", "init", "seed", "dtype", *_OVERRIDES}:
+        if typed[name] != before.get(name):
+            raise UsageError(
+                f"a resumed run keeps its --{name.replace('_', '-')}; leave it out, or begin a new run with another -o"
+            )
+    if typed.keys() & set(_BUDGET):
+        saved |= {name: typed.get(name) for name in _BUDGET}
+    saved |= {name: typed[name] for name in typed.keys() & {"workers", "device"}}
     saved["data"] = tuple(saved["data"])
     return Request(**{item.name: saved[item.name] for item in fields(Request)}), output
 

@@ -72,6 +72,11 @@ def run_training(
     recipe = _recipe(model, request)
     options = _resolved(model, request.options)
     device = pick_device(request.device)
+    dtype = pick_precision(request.dtype, device=device).dtype
+    if dtype == torch.float16:
+        raise UsageError(
+            "gradients vanish in float16; train in bfloat16 or float32, restore in float16 as you like"
+        )
     train_pairs, val_pairs = _open_data(host, request.data)
     crops = Crops(train_pairs, patch=recipe.patch, flips=recipe.flips, seed=request.seed)
     budget = Budget.choose(
@@ -122,7 +127,7 @@ def run_training(
         seed=request.seed,
         workers=request.workers,
         device=device,
-        dtype=pick_precision(request.dtype, device=device).dtype,
+        dtype=dtype,
     )
     return train(job, state, run=run, header=header, should_stop=should_stop, report=report)
 
