@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deblur_cli.errors import UsageError
+from deblur_cli.host.folders import config_folder
 
 SETTINGS = (
     "model", "device", "dtype", "tile", "overlap", "max-memory", "max-pixels", "strength", "suffix", "format", "quality",
@@ -34,9 +35,7 @@ def settings_path(environ: Mapping[str, str]) -> Path:
     """Where the user's settings file lies, whether it exists or not."""
     if environ.get("DEBLUR_CONFIG"):
         return Path(environ["DEBLUR_CONFIG"])
-    from platformdirs import user_config_path  # here: costs a millisecond that --help need not pay
-
-    return user_config_path("deblur-cli", appauthor=False) / "settings.toml"
+    return config_folder() / "settings.toml"
 
 
 def variable(name: str) -> str:

@@ -28,6 +28,7 @@ _VARIABLES = (
     "DEBLUR_PLUGINS_DISABLE",
     "DEBLUR_STRICT",
     "DEBLUR_CONFIG",
+    "DEBLUR_CACHE",
     "NO_COLOR",
 )
 
@@ -205,12 +206,9 @@ def _settings(problems: list[str]) -> Section:
 
 
 def _folders(problems: list[str]) -> Section:
-    from platformdirs import user_cache_path, user_log_path
+    from deblur_cli.host.folders import cache_folder, log_folder
 
-    return {
-        "cache": str(user_cache_path("deblur-cli", appauthor=False)),
-        "bug reports": str(user_log_path("deblur-cli", appauthor=False)),
-    }
+    return {"cache": str(cache_folder(os.environ)), "bug reports": str(log_folder())}
 
 
 def _self_test(host: "Host", problems: list[str]) -> Section:

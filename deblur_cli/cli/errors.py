@@ -130,7 +130,7 @@ def _write_report(error: Exception) -> Path:
     import tempfile
     import traceback
 
-    from platformdirs import user_log_path
+    from deblur_cli.host.folders import log_folder
 
     text = "\n".join([
         f"deblur {__version__}, Python {platform.python_version()}, {platform.platform()}",
@@ -139,7 +139,7 @@ def _write_report(error: Exception) -> Path:
         "",
         *traceback.format_exception(error),
     ])  # fmt: skip
-    for folder in (user_log_path("deblur-cli", appauthor=False), Path(tempfile.gettempdir())):
+    for folder in (log_folder(), Path(tempfile.gettempdir())):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(prefix="bug-", suffix=".txt", dir=folder)

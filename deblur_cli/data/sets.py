@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from deblur_cli.data import GOPRO_GAMMA_LAYOUT, GOPRO_LAYOUT, REDS_LAYOUT, REDS_X4_LAYOUT
-from deblur_cli.data.cache import cache_folder
 from deblur_cli.data.pairs import FilePair, Pair, match_folders, pairs_below
 from deblur_cli.errors import MissingError, UsageError
 from deblur_cli.host.declarations import Dataset, import_object
+from deblur_cli.host.folders import cache_folder
 from deblur_cli.host.manager import Host
 
 SPLITS = ("train", "val", "test")

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from platformdirs import user_cache_path
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from deblur_cli.errors import DeblurError, UsageError
+from deblur_cli.host.folders import cache_folder
 from deblur_cli.pictures.atomic import atomic_write
 from deblur_cli.restore.tiling import round_up
 
@@ -141,7 +141,7 @@ def memory_model(
     """
     content = {"layers": repr(network), "device": _device_name(device), "torch": torch.__version__, **key}
     digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
-    path = cache_folder() / "memory" / f"{digest[:32]}.json"
+    path = cache_folder(os.environ) / "memory" / f"{digest[:32]}.json"
     cached = _read_cache(path)
     if cached is not None:
         return cached
@@ -197,12 +197,6 @@ def keep_large_tensors_off_the_heap() -> None:
         set_option = getattr(ctypes.CDLL(None), "mallopt", None)
         if set_option is not None:
             set_option(_M_MMAP_THRESHOLD, LARGE_TENSOR_BYTES)
-
-
-def cache_folder() -> Path:
-    """Where measured figures are kept: DEBLUR_CACHE, else the user's cache folder."""
-    given = os.environ.get("DEBLUR_CACHE")
-    return Path(given) if given else user_cache_path("deblur-cli", appauthor=False)
 
 
 class _LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]  # its __init_subclass__ has no types
