@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -256,6 +257,17 @@ def test_a_run_is_never_written_over(pairs_folder: Path, run) -> None:
     again = run(*words)
     assert again.code == 2
     assert "holds a run already" in again.err
+
+
+def test_a_validation_part_counts_even_if_its_pictures_are_named_like_the_others(
+    pairs_folder: Path, tmp_path: Path
+) -> None:
+    for split in ("train", "val"):
+        shutil.copytree(pairs_folder, tmp_path / "split" / split)
+    for folder, parts in ((tmp_path / "split", (6, 6)), (pairs_folder, (5, 1))):
+        train(replace(request(folder), steps=1), tmp_path / f"run{parts}")
+        record = json.loads((tmp_path / f"run{parts}" / "run.json").read_text())
+        assert (record["train_pairs"], record["val_pairs"]) == parts
 
 
 def test_a_resumed_run_keeps_its_settings_and_may_move_its_end(pairs_folder: Path, run) -> None:

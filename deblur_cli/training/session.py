@@ -100,7 +100,7 @@ def run_training(
                 "environment": environment,
                 "train_pairs": len(train_pairs),
                 "val_pairs": len(val_pairs),
-                "data_sha256": _names_hash(train_pairs, val_pairs),
+                "pair_names_sha256": _names_hash(train_pairs, val_pairs),
             }
         )
     header = Header(
@@ -160,9 +160,9 @@ def _open_data(host: Host, names: Sequence[str]) -> tuple[list[Pair], list[Pair]
         pairs = list(open_pairs(host, name, split="train"))
         try:
             held_out = list(open_pairs(host, name, split="val"))
-        except MissingError:
+        except (MissingError, UsageError):  # no such part on this disk, or in this set at all
             held_out = []
-        if not held_out or {pair.name for pair in held_out} == {pair.name for pair in pairs}:
+        if not held_out or held_out == pairs:
             held_out = pairs[::HELD_OUT]
             pairs = [pair for index, pair in enumerate(pairs) if index % HELD_OUT] or pairs
         train_pairs += pairs
