@@ -39,7 +39,8 @@ PARTS: dict[str, Callable[[Settings], list[Row]]] = {
     "starting": lambda s: starting.run(repeats=max(9, s.repeats), clock=s.clock),
     "files": lambda s: files.run(repeats=s.repeats, clock=s.clock, height=s.picture[0], width=s.picture[1]),
     "memory": lambda s: memory.run(megapixels=s.megapixels),
-    "networks": lambda s: networks.run(repeats=s.repeats, clock=s.clock, height=s.frame[0], width=s.frame[1]),
+    "bfloat16": lambda s: _networks(torch.bfloat16, s),
+    "float32": lambda s: _networks(torch.float32, s),
 }
 
 
@@ -65,6 +66,13 @@ def main(words: Sequence[str] | None = None) -> None:
     if options.json:
         with atomic_write(options.json) as temporary:
             temporary.write_text(_document(rows, settings), encoding="utf-8")
+
+
+def _networks(dtype: torch.dtype, settings: Settings) -> list[Row]:
+    height, width = settings.frame
+    return networks.run(
+        dtype=dtype, repeats=settings.repeats, clock=settings.clock, height=height, width=width
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,5 +1,6 @@
 """The real command in a process of its own: how long it takes, and how much memory at most."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter
 
 from measuring import Clock
 
@@ -28,21 +28,26 @@ class Used:
         return self.wall_s if clock is Clock.WALL else self.cpu_s
 
 
+LAUNCHER = """
+import json, os, sys, time
+start = time.perf_counter()
+process = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, 2, 1)])
+_, status, usage = os.wait4(process, 0)
+wall_s = time.perf_counter() - start
+print(json.dumps([os.waitstatus_to_exitcode(status), wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss]))
+"""
+"""Starts the process and waits for it. Linux hands the peak of whoever starts a process on to it, so that has to be small."""
+
+
 def use(command: Sequence[str | Path], *, environ: Mapping[str, str]) -> Used:
-    """Run a command to its end. Raises RuntimeError with what it said where it fails."""
-    start = perf_counter()
-    with TemporaryDirectory() as folder, open(Path(folder) / "said", "w+b") as said:
-        process = subprocess.Popen(
-            [os.fspath(word) for word in command], env=environ, stdout=said, stderr=said
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        wall_s = perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode != 0:
-            said.seek(0)
-            raise RuntimeError(f"{command} ended with {process.returncode}: {said.read().decode()}")
-    unit = 1 if sys.platform == "darwin" else 1024
-    return Used(wall_s=wall_s, cpu_s=usage.ru_utime + usage.ru_stime, peak_bytes=usage.ru_maxrss * unit)
+    """Run a command, its program as a full path, to its end. Raises RuntimeError with what it said where it fails."""
+    words = [os.fspath(word) for word in command]
+    launch = [sys.executable, "-I", "-S", "-c", LAUNCHER, *words]
+    done = subprocess.run(launch, env=dict(environ), capture_output=True, text=True, check=True)
+    code, wall_s, cpu_s, peak = json.loads(done.stdout)
+    if code != 0:
+        raise RuntimeError(f"{words} ended with {code}: {done.stderr}")
+    return Used(wall_s=wall_s, cpu_s=cpu_s, peak_bytes=peak if sys.platform == "darwin" else 1024 * peak)
 
 
 @contextmanager
