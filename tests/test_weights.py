@@ -82,6 +82,28 @@ def test_files_that_are_no_weights_are_refused_in_one_line(tmp_path: Path) -> No
         resolve(host, str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("{not json", "is no JSON"),
+        ("[1]", "no JSON object"),
+        ('{"options": {}}', "no usable model"),
+        ('{"model": 3}', "no usable model"),
+        ('{"model": "rednet30", "options": [2]}', "no usable options"),
+        ('{"model": "rednet30", "scores": "many"}', "no usable scores"),
+        ('{"model": "rednet30", "format_version": "new"}', "format new"),
+        ('{"model": "rednet30", "format_version": 99}', "format 99"),
+        ('{"model": "rednet30", "options": {"depth": "x"}}', "option depth is 'x'"),
+        ('{"model": "rednet30", "options": {"foo": 3}}', "no option 'foo'"),
+    ],
+)
+def test_a_damaged_header_is_refused_in_one_line(tmp_path: Path, header: str, said: str) -> None:
+    path = tmp_path / "damaged.safetensors"
+    save_file({"gain": torch.ones(1)}, path, metadata={"deblur": header})
+    with pytest.raises(UsageError, match=said):
+        resolve(Host.discover(), str(path))
+
+
 def test_an_unknown_tag_names_the_ones_there_are() -> None:
     with pytest.raises(MissingError, match=r"no weights 'nonsense'; it has: "):
         resolve(Host.discover(), "rednet30.nonsense")

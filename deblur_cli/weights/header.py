@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -77,17 +77,33 @@ def read_header(path: Path) -> Header:
         raise UsageError(
             f"{path} does not say which model it belongs to; weights made by deblur train or deblur release do"
         )
-    content = json.loads(metadata[_KEY])
-    if content.get("format_version", 0) > FORMAT_VERSION:
+    return _parse(metadata[_KEY], path)
+
+
+def _parse(text: str, path: Path) -> Header:
+    """The header from its JSON, every field of the type that `Header` says."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is damaged: its header is no JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{path} is damaged: its header is no JSON object")
+    version = content.get("format_version", 0)
+    if not isinstance(version, int) or version > FORMAT_VERSION:
         raise UsageError(
-            f"{path} has format {content['format_version']}, this program knows up to {FORMAT_VERSION}: upgrade deblur-cli"
+            f"{path} has format {version}, this program knows up to {FORMAT_VERSION}: upgrade deblur-cli"
         )
-    known = {item.name for item in fields(Header)}
+    like = asdict(Header(model=""))
     values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in content.items()
-        if name in known
+        if name in like
     }
+    wrong = [name for name, value in values.items() if type(value) is not type(like[name])]
+    if wrong or not values.get("model"):
+        raise UsageError(
+            f"{path} is damaged: its header has no usable {wrong[0] if wrong else 'model'}; get the file anew"
+        )
     return Header(**values)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from deblur_cli.errors import MissingError, UsageError
-from deblur_cli.host.declarations import Model
+from deblur_cli.host.declarations import DeclarationError, Model
 from deblur_cli.host.inspection import released_path
 from deblur_cli.host.manager import Host
 from deblur_cli.weights.header import Header, file_sha256, load_strictly, read_header, read_tensors
@@ -56,6 +56,8 @@ def resolve(host: Host, spec: str, *, weights: Path | None = None) -> Source:
                 f"{weights} holds weights of {source.model.name}, not of {named.name}; leave out -m or give the right file"
             )
         return source
+    if not spec:
+        raise UsageError("the name of the model is empty; leave out -m or name one")
     path = Path(spec)
     if path.suffix in {".safetensors", ".pth", ".pt", ".ckpt"} or (path.is_dir() and spec not in host.models):
         return _from_file(host, _checkpoint(path))
@@ -106,13 +108,21 @@ def _released(model: Model, tag: str) -> Source:
         raise UsageError(
             f"{path} is damaged: its SHA-256 is not the one that {model.name} declares; reinstall the package"
         )
-    return Source(model=model, options=model.resolve_options(read_header(path).options), path=path, tag=tag)
+    return Source(model=model, options=_options(model, read_header(path), path), path=path, tag=tag)
 
 
 def _from_file(host: Host, path: Path) -> Source:
     header = read_header(path)
     model = host.model(header.model)
-    return Source(model=model, options=model.resolve_options(header.options), path=path)
+    return Source(model=model, options=_options(model, header, path), path=path)
+
+
+def _options(model: Model, header: Header, path: Path) -> dict[str, Any]:
+    """The options that a file names, if its model takes them: it may be damaged, or of another version."""
+    try:
+        return model.resolve_options(header.options)
+    except DeclarationError as error:
+        raise UsageError(f"{path} does not fit the installed model: {error}") from error
 
 
 def _checkpoint(path: Path) -> Path:
