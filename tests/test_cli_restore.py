@@ -174,6 +174,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(deblur, tmp_path, ph
     assert "identity" in ran.out
     assert "b.png: skipped" in ran.out
     assert not (tmp_path / "a.deblurred.png").exists()
+    assert "- -> -" in deblur("-", "--dry-run").out
 
 
 def test_shards_cut_the_list_into_parts_that_make_the_whole(deblur, tmp_path, photo):

@@ -20,6 +20,8 @@ from deblur_cli.cli.options import (
     Strength,
     Tile,
     Verbose,
+    WeightsFile,
+    chosen_model,
 )
 from deblur_cli.errors import DeblurError, UsageError
 
@@ -40,15 +42,7 @@ def deblur(
         ),
     ],
     model: ModelName = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            "--weights",
-            metavar="FILE",
-            help="A weights file or run folder instead of the model's own.",
-            show_default=False,
-        ),
-    ] = None,
+    weights: WeightsFile = None,
     output: Annotated[
         str | None,
         typer.Option(
@@ -181,7 +175,7 @@ def deblur(
     streams = any(job.target is None for job in jobs)
     if streams and not dry_run:
         _refuse_stdout(json=json)
-    report = Report(json=json, silent=quiet or streams)
+    report = Report(json=json, silent=quiet or (streams and not dry_run))
     for name, error in unusable:
         report.unusable(name, error)
     todo = [job for job in jobs if not settle(job, settings, report)]
@@ -192,7 +186,7 @@ def deblur(
     from deblur_cli.weights import resolve
 
     host = Host.discover()
-    spec = _chosen_model(ctx, model, weights)
+    spec = chosen_model(ctx, model, weights)
     spec = host.default_model() if spec is None else spec
     restorer = load(
         spec, weights=weights, device=device, dtype=dtype, tile=tile, overlap=overlap, max_memory=max_memory,
@@ -237,6 +231,8 @@ def _refuse_stdout(*, json: bool) -> None:
         raise UsageError(
             "--json and a picture cannot both go to stdout; write the picture to a file with -o FILE"
         )
+    if sys.stdout is None:
+        raise UsageError("stdout is closed and cannot take a picture; redirect it, or give -o FILE")
     if sys.stdout.isatty():
         raise UsageError("a picture will not be written to the terminal; redirect stdout, or give -o FILE")
 
@@ -247,10 +243,3 @@ def _region(text: str | None) -> tuple[int, int, int, int] | None:
     from deblur_cli.restore.planning import parse_region
 
     return parse_region(text)
-
-
-def _chosen_model(ctx: typer.Context, model: str | None, weights: Path | None) -> str | None:
-    """The model to load: None for the default; "" where a weights file says it itself and no -m was typed."""
-    source = ctx.get_parameter_source("model")
-    typed = source is not None and source.name == "COMMANDLINE"
-    return "" if weights is not None and not typed else model

@@ -1,5 +1,6 @@
 """Options that mean the same in several commands, declared once: `device: Device = "auto"`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,6 +27,17 @@ def complete_models(incomplete: str) -> list[tuple[str, str]]:
             if incomplete.startswith(name)
         ]
     return [item for item in found if item[0].startswith(incomplete)]
+
+
+def was_typed(ctx: typer.Context, parameter: str) -> bool:
+    """Whether an option stands on the command line; a default of the user's own does not count."""
+    source = ctx.get_parameter_source(parameter)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def chosen_model(ctx: typer.Context, model: str | None, weights: Path | None) -> str | None:
+    """The model to load: None for the default; "" where a weights file says it itself and no -m was typed."""
+    return "" if weights is not None and not was_typed(ctx, "model") else model
 
 
 def _set_quiet(wanted: bool) -> bool:
@@ -56,6 +68,15 @@ ModelNames = Annotated[
         metavar="NAME...",
         help=_MODEL_HELP + " Several may follow.",
         autocompletion=complete_models,
+        show_default=False,
+    ),
+]
+WeightsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights",
+        metavar="FILE",
+        help="A weights file or run folder instead of the model's own.",
         show_default=False,
     ),
 ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deblur_cli.cli import console
-from deblur_cli.cli.options import Device, Dtype, Json, ModelName, Quiet, Seed, Verbose
+from deblur_cli.cli.options import Device, Dtype, Json, ModelName, Quiet, Seed, Verbose, was_typed
 
 if TYPE_CHECKING:
     from deblur_cli.host.manager import Host
@@ -134,7 +134,7 @@ def train(
     host = Host.discover()
     if resume:
         request, folder = _resumed(
-            output, {name: ctx.params[name] for name in ctx.params if _typed(ctx, name)}
+            output, {name: ctx.params[name] for name in ctx.params if was_typed(ctx, name)}
         )
     else:
         request, folder = _fresh(
@@ -203,11 +203,6 @@ def _fresh(
         **rest,
     )
     return request, output or _next_folder(name, data)
-
-
-def _typed(ctx: typer.Context, name: str) -> bool:
-    source = ctx.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
 
 
 def _resumed(output: Path | None, typed: dict[str, Any]) -> "tuple[Request, Path]":

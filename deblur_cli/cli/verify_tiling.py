@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deblur_cli.cli import console
-from deblur_cli.cli.options import Device, Dtype, Json, MaxMemory, ModelName, Overlap, Quiet, Tile, Verbose
+from deblur_cli.cli.options import (
+    Device,
+    Dtype,
+    Json,
+    MaxMemory,
+    ModelName,
+    Overlap,
+    Quiet,
+    Tile,
+    Verbose,
+    WeightsFile,
+    chosen_model,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +31,7 @@ SEED = 0
 
 
 def verify_tiling(
+    ctx: typer.Context,
     image: Annotated[
         Path | None,
         typer.Argument(
@@ -26,15 +39,7 @@ def verify_tiling(
         ),
     ] = None,
     model: ModelName = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            "--weights",
-            metavar="FILE",
-            help="A weights file or run folder instead of the model's own.",
-            show_default=False,
-        ),
-    ] = None,
+    weights: WeightsFile = None,
     tile: Tile = "auto",
     overlap: Overlap = None,
     max_memory: MaxMemory = None,
@@ -58,7 +63,9 @@ def verify_tiling(
     from deblur_cli.restore.verification import check_tiling
 
     picture = _photograph() if image is None else _read(image)
-    restorer, trained = _restorer(model, weights, device=device, dtype=dtype, max_memory=max_memory)
+    restorer, trained = _restorer(
+        chosen_model(ctx, model, weights), weights, device=device, dtype=dtype, max_memory=max_memory
+    )
     found = check_tiling(restorer, picture, tile=None if tile == "auto" else tile, overlap=overlap)
     if json:
         console.json_line(_facts(found, restorer, trained=trained))
@@ -96,7 +103,7 @@ def _restorer(
     from deblur_cli.weights import load_network, resolve
 
     host = Host.discover()
-    source = resolve(host, spec or ("" if weights else host.default_model()), weights=weights)
+    source = resolve(host, host.default_model() if spec is None else spec, weights=weights)
     trained = source.path is not None
     if trained:
         network = load_network(source)
