@@ -296,6 +296,14 @@ def test_a_model_with_a_broken_network_or_weights_is_explained(name: str, write,
     assert any(item["name"] == "rednet30" for item in listed.json())
 
 
+def test_using_a_model_whose_weights_file_is_gone_tells_so(write, run, photo_file: Path) -> None:
+    weights = "weights=(Weights(tag='photo', file='nowhere.photo.safetensors'),)"
+    code = f"{HEAD}\nfrom deblur_cli import Weights\n@hookimpl\ndef deblur_models():\n    return [model({weights})]"
+    refused = run(photo_file, "-m", "wanted", env={"DEBLUR_PLUGINS": str(write("gone", code))})
+    assert refused.code == 4
+    assert "nowhere.photo.safetensors of wanted.photo is not installed" in refused.err
+
+
 def test_using_a_model_whose_network_does_not_build_tells_why(write, run, identity, photo_file: Path) -> None:
     write("unbuilt_net", NETWORK)
     code = (

@@ -22,11 +22,6 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    @property
-    def has_checkpoint(self) -> bool:
-        """Whether there is something to resume from."""
-        return self._checkpoint("last") is not None
-
     def begin(self, record: Mapping[str, Any]) -> None:
         """Make the folder and write run.json.
 
@@ -89,21 +84,12 @@ class RunFolder:
 
     def read_last(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and state of the last checkpoint. Raises MissingError where there is none."""
-        folder = self._checkpoint("last")
+        places = (self.path / name for name in ("last", "last.old"))
+        folder = next((place for place in places if (place / "state.json").is_file()), None)
         if folder is None:
             raise MissingError(f"{self.path} has no checkpoint to resume from")
         state: dict[str, Any] = json.loads((folder / "state.json").read_text())
         return load_file(folder / "state.safetensors"), state
-
-    def _checkpoint(self, name: str) -> Path | None:
-        return next(
-            (
-                folder
-                for folder in (self.path / name, self.path / f"{name}.old")
-                if (folder / "state.json").is_file()
-            ),
-            None,
-        )
 
     def _write_text(self, name: str, text: str) -> None:
         with atomic_write(self.path / name) as part:

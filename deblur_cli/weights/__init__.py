@@ -8,14 +8,13 @@ from deblur_cli.weights.header import (
     read_tensors,
     write_weights,
 )
-from deblur_cli.weights.lookup import CHECKPOINT, Source, header_of, load_network, resolve
+from deblur_cli.weights.lookup import CHECKPOINT, Source, load_network, resolve
 
 __all__ = [
     "CHECKPOINT",
     "Header",
     "Source",
     "file_sha256",
-    "header_of",
     "load_network",
     "load_strictly",
     "read_header",

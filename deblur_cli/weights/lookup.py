@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from deblur_cli.errors import MissingError, UsageError
-from deblur_cli.host.declarations import DeclarationError, Model
+from deblur_cli.host.declarations import DeclarationError, Model, Weights
 from deblur_cli.host.inspection import released_path
 from deblur_cli.host.manager import Host
 from deblur_cli.weights.header import Header, file_sha256, load_strictly, read_header, read_tensors
@@ -81,17 +81,14 @@ def load_network(source: Source) -> torch.nn.Module:
     """
     if source.path is None:
         name = source.model.name
+        if source.model.weights:
+            raise _not_installed(source.model, source.model.weights[0])
         raise MissingError(
             f"model {name} has no weights yet; train it with: deblur train --data NAME -m {name}, or give --weights FILE"
         )
     network: torch.nn.Module = source.model.build(source.options)
     load_strictly(network, read_tensors(source.path), origin=str(source.path))
     return network.float().eval()
-
-
-def header_of(source: Source) -> Header | None:
-    """What the weights file says about itself; None for a model without weights."""
-    return read_header(source.path) if source.path else None
 
 
 def _released(model: Model, tag: str) -> Source:
@@ -101,14 +98,18 @@ def _released(model: Model, tag: str) -> Source:
     item = found[tag]
     path = released_path(model, item)
     if path is None:
-        raise MissingError(
-            f"weights file {item.file} of {model.name}.{tag} is not installed; reinstall the package that brings {model.name}"
-        )
+        raise _not_installed(model, item)
     if item.sha256 is not None and file_sha256(path) != item.sha256:
         raise UsageError(
             f"{path} is damaged: its SHA-256 is not the one that {model.name} declares; reinstall the package"
         )
     return Source(model=model, options=_options(model, read_header(path), path), path=path, tag=tag)
+
+
+def _not_installed(model: Model, item: Weights) -> MissingError:
+    return MissingError(
+        f"weights file {item.file} of {model.name}.{item.tag} is not installed; reinstall the package that brings {model.name}"
+    )
 
 
 def _from_file(host: Host, path: Path) -> Source:
