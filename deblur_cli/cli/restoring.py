@@ -121,9 +121,10 @@ def _restore(job: Job, restorer: "Restorer", source: "Source", settings: Setting
         pixels=picture.pixels.dtype,
         region=settings.region,
     )
+    dtype = restorer.dtype_for(picture.pixels.dtype)
+    del picture  # the encoder needs a copy of its own: three pictures at once would break the promise of --max-memory
     kept = _write(restored, job, settings)
     seconds = time.perf_counter() - start
-    dtype = restorer.dtype_for(picture.pixels.dtype)
     facts = {
         "model": source.model.name,
         "weights": source.path,

@@ -476,9 +476,8 @@ class Restorer:
     def _restore_file(self, path: Path) -> Path:
         from deblur_cli.pictures import default_output, read_picture, write_picture
 
-        picture = read_picture(path)
         target = default_output(path)
-        write_picture(self.restore_picture(picture), target)
+        write_picture(self.restore_picture(read_picture(path)), target)  # the input is gone while it is written
         return target
 
     def _tell_if_approximate(self, plan: TilePlan) -> None:
