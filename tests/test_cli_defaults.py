@@ -31,6 +31,11 @@ def test_a_flag_wins_over_the_environment_which_wins_over_the_file(run, photo_fi
     assert output("--suffix", ".flag", DEBLUR_SUFFIX=".variable") == "photo.flag.png"
 
 
+def test_a_home_that_is_no_folder_holds_no_settings(tmp_path):
+    (tmp_path / "home").write_text("")
+    assert read_defaults({"DEBLUR_CONFIG": str(tmp_path / "home" / "settings.toml")}) == {}
+
+
 def test_the_model_may_be_a_default(run, photo_file, identity, settings):
     env = {**identity.env, "DEBLUR_MODEL": "nosuchmodel"}
     assert "nosuchmodel" in run("photo.png", "--dry-run", env=env).err

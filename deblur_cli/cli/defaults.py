@@ -78,7 +78,7 @@ def _read_file(path: Path) -> dict[str, Value]:
 
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # HOME=/dev/null is common for services
         return {}
     except (OSError, ValueError) as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
         raise UsageError(f"cannot read your settings file {path}: {error}") from error
