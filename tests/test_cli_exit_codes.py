@@ -51,6 +51,8 @@ def test_1_when_the_only_input_failed(run, identity):
         ["photo.png", "--device", "toaster"],
         ["photo.png", "--format", "docx"],
         ["photo.png", "--suffix", ""],
+        ["photo.png", "--suffix", "a/b"],
+        ["photo.png", "-o", ""],
         ["photo.png", "--nosuchoption"],
         ["deblur"],
         ["trian"],
@@ -155,6 +157,46 @@ def test_a_closed_pipe_is_no_bug(identity):
     )
     assert "bug" not in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def shell(command, folder, identity):
+    """Run a line of the shell, in which `deblur` is the command under test."""
+    script = f'deblur() {{ "{sys.executable}" -m deblur_cli "$@"; }}; {command}'
+    env = {**os.environ, **identity.env}
+    return subprocess.run(["bash", "-c", script], cwd=folder, env=env, capture_output=True, text=True)
+
+
+def test_a_reader_that_stops_ends_the_command_without_a_bug(photo_file, identity):
+    words = " ".join(identity.args())
+    for command in (f"deblur photo.png {words} -o -", f"deblur photo.png {words} -o out/ --json"):
+        done = shell(f"({command}; echo code $? >&2) | true", photo_file.parent, identity)
+        assert done.stderr.splitlines() == ["code 1"]
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("deblur - -o out.png {words} <&-", 1, "deblur: -: cannot read standard input: it is closed\n"),
+        ("deblur photo.png -o - {words} >&-", 2, "deblur: stdout is closed and cannot take a picture"),
+        ("deblur photo.png {words} <&- >&- 2>&-", 0, ""),
+        ("deblur models >&-", 0, ""),
+        ("deblur nosuch.png 2>&-", 1, ""),
+    ],
+)
+def test_closed_standard_streams_are_no_bug(photo_file, identity, command, code, said):
+    before = photo_file.read_bytes()
+    done = shell(command.format(words=" ".join(identity.args())), photo_file.parent, identity)
+    assert (done.returncode, done.stderr[: len(said)]) == (code, said)
+    assert photo_file.read_bytes() == before
+    for path in photo_file.parent.glob("*.deblurred.png"):
+        assert path.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_4_when_the_current_folder_is_gone(photo_file, identity):
+    words = " ".join(identity.args())
+    done = shell(f"mkdir x; cd x; rmdir ../x; deblur ../photo.png {words}", photo_file.parent, identity)
+    assert done.returncode == 4
+    assert done.stderr == "deblur: the current folder does not exist any more; go to another one with cd\n"
 
 
 def test_every_code_is_in_the_documentation_of_the_module():

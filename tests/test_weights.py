@@ -107,3 +107,8 @@ def test_a_damaged_header_is_refused_in_one_line(tmp_path: Path, header: str, sa
 def test_an_unknown_tag_names_the_ones_there_are() -> None:
     with pytest.raises(MissingError, match=r"no weights 'nonsense'; it has: "):
         resolve(Host.discover(), "rednet30.nonsense")
+
+
+def test_an_empty_name_of_a_model_is_refused() -> None:
+    with pytest.raises(UsageError, match="the name of the model is empty"):
+        resolve(Host.discover(), "")

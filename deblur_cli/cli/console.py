@@ -49,6 +49,11 @@ def is_quiet() -> bool:
     return _verbosity.get() is Verbosity.QUIET
 
 
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a standard stream leads to a terminal; Python has None for one that is closed (`>&-`)."""
+    return stream is not None and stream.isatty()
+
+
 def result(text: str) -> None:
     """Print a result on stdout."""
     _print(text, sys.stdout)
@@ -121,7 +126,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str |
     from rich.table import Table
     from rich.text import Text
 
-    on_terminal = sys.stdout.isatty()
+    on_terminal = is_terminal(sys.stdout)
     drawn = Table(
         title=title, box=box.SIMPLE_HEAD if on_terminal else None, title_justify="left", pad_edge=on_terminal
     )
@@ -156,7 +161,7 @@ def progress(description: str, total: int | None) -> Iterator[Callable[..., None
     advance(n=1), to be called after each `n` steps
     """
     outer = _bars.get()
-    if is_quiet() or not sys.stderr.isatty():
+    if is_quiet() or not is_terminal(sys.stderr):
         yield lambda n=1: None
     elif outer is not None:
         task = outer.add_task(description, total=total)
@@ -183,7 +188,7 @@ def steps(description: str) -> Iterator[Callable[[int, int], None]]:
     report(done, total)
     """
     bars = _bars.get()
-    if bars is None and not is_quiet() and sys.stderr.isatty():
+    if bars is None and not is_quiet() and is_terminal(sys.stderr):
         with _new_bars() as bars:
             yield _reporter(bars, description)
     elif bars is None:
@@ -225,7 +230,7 @@ def _new_bars() -> "Progress":
         TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
         TextColumn("left"), TimeRemainingColumn(),
         console=Console(file=sys.stderr), transient=True,
-        redirect_stdout=sys.stdout.isatty(),  # a piped stdout must not end up on stderr
+        redirect_stdout=is_terminal(sys.stdout),  # a piped stdout must not end up on stderr
     )  # fmt: skip
 
 
@@ -238,7 +243,7 @@ def _print(text: str, stream: TextIO) -> None:
 
 
 def _coloured(text: str, *, code: int) -> str:
-    wanted = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    wanted = is_terminal(sys.stderr) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return f"\x1b[{code}m{text}\x1b[0m" if wanted else text
 
 

@@ -21,7 +21,7 @@ from typer.exceptions import TyperException
 
 from deblur_cli import __version__
 from deblur_cli.cli import console
-from deblur_cli.errors import DeblurError
+from deblur_cli.errors import DeblurError, MissingError
 
 USAGE, NO_ROOM, BUG, INTERRUPTED, TERMINATED = 2, 5, 70, 130, 143
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EFBIG}
@@ -55,6 +55,8 @@ def run(command: Callable[[], object], *, words: Sequence[str]) -> int:
     _words.set(tuple(words))
     try:
         with _sigterm_raises(), console.logging_shown():
+            _occupy_standard_streams()
+            _require_folder()
             code = command()
     except Terminated:
         console.error("stopped by SIGTERM; nothing half-written is left")
@@ -135,7 +137,7 @@ def _write_report(error: Exception) -> Path:
     text = "\n".join([
         f"deblur {__version__}, Python {platform.python_version()}, {platform.platform()}",
         f"command: deblur {shlex.join(_words.get())}",
-        f"folder: {os.getcwd()}",
+        f"folder: {_folder() or 'gone'}",
         "",
         *traceback.format_exception(error),
     ])  # fmt: skip
@@ -150,6 +152,28 @@ def _write_report(error: Exception) -> Path:
         return Path(name)
     traceback.print_exception(error, file=sys.stderr)
     return Path("-")
+
+
+def _occupy_standard_streams() -> None:
+    """Open /dev/null where stdin, stdout or stderr is closed, lest a picture get its number and what is printed."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+
+
+def _require_folder() -> None:
+    """Relative names lead nowhere from a folder that is gone, and PyTorch's libraries end the process there."""
+    if _folder() is None:
+        raise MissingError("the current folder does not exist any more; go to another one with cd")
+
+
+def _folder() -> str | None:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return None
 
 
 @contextmanager

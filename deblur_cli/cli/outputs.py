@@ -64,6 +64,7 @@ def plan_jobs(inputs: Sequence[Input], naming: Naming) -> tuple[list[Job], list[
     ------
     UsageError : two inputs would write one file, an output would replace an input, or -o does not fit the inputs
     """
+    _check(naming)
     folder = _output_folder(inputs, naming)
     jobs = [Job(input=item, target=_target(item, naming, folder)) for item in _without_doubles(inputs)]
     jobs, left_out = _without_results(jobs, beside=naming.output is None)
@@ -72,6 +73,13 @@ def plan_jobs(inputs: Sequence[Input], naming: Naming) -> tuple[list[Job], list[
         if job.input.path is not None and job.target is not None:
             refuse_input_as_output(job.input.path, job.target)  # hard links lead to one file too
     return jobs, left_out
+
+
+def _check(naming: Naming) -> None:
+    if naming.output == "":
+        raise UsageError("-o names nothing; give a file, a FOLDER/ (./ is this one), or - for stdout")
+    if naming.suffix is not None and Path(f"x{naming.suffix}").name != f"x{naming.suffix}":
+        raise UsageError(f"--suffix {naming.suffix}: it is part of a name; give a folder with -o FOLDER/")
 
 
 def parse_shard(text: str) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from deblur_cli.cli import console
 from deblur_cli.cli.outputs import Job
 from deblur_cli.cli.report import Report
-from deblur_cli.errors import DeblurError, NotEnoughRoomError, UsageError
+from deblur_cli.errors import DeblurError, NotEnoughRoomError, PictureError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,6 +87,8 @@ def restore_all(
                 raise NotEnoughRoomError(
                     "stopped, because the disk is full; free some space and run again with --skip-existing"
                 ) from error
+        except BrokenPipeError:  # nobody reads what is said any more
+            raise
         except (
             Exception
         ) as error:  # a plugin's network may raise anything; the report of a bug is written as well
@@ -122,7 +124,9 @@ def _restore(job: Job, restorer: "Restorer", source: "Source", settings: Setting
         region=settings.region,
     )
     dtype = restorer.dtype_for(picture.pixels.dtype)
-    del picture  # the encoder needs a copy of its own: three pictures at once would break the promise of --max-memory
+    del (
+        picture
+    )  # the encoder needs a copy of its own: three pictures at once would break the promise of --max-memory
     kept = _write(restored, job, settings)
     seconds = time.perf_counter() - start
     facts = {
@@ -156,7 +160,11 @@ def _tiling(plan: "TilePlan") -> str:
 
 
 def _source(job: Job) -> "Path | BinaryIO":
-    return job.input.path if job.input.path is not None else io.BytesIO(sys.stdin.buffer.read())
+    if job.input.path is not None:
+        return job.input.path
+    if sys.stdin is None:
+        raise PictureError("cannot read standard input: it is closed")
+    return io.BytesIO(sys.stdin.buffer.read())
 
 
 def _write(picture: "Picture", job: Job, settings: Settings) -> "Kept":

@@ -272,7 +272,7 @@ class _Reporter:
         self._bar: Any = None  # rich.progress.Progress, imported when a bar is drawn
 
     def __enter__(self) -> "_Reporter":
-        if sys.stderr.isatty() and not console.is_quiet():
+        if console.is_terminal(sys.stderr) and not console.is_quiet():
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
