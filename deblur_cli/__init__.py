@@ -21,11 +21,11 @@ if TYPE_CHECKING:
         Metric,
         Model,
         Option,
-        Recipe,
         Values,
         Weights,
     )
     from deblur_cli.host.hookspecs import hookimpl
+    from deblur_cli.host.recipes import Recipe
     from deblur_cli.restore.restorer import Restorer, load
 
 __version__ = "0.1.0"
@@ -51,25 +51,11 @@ __all__ = [
 ]
 
 _HOME = {
-    **dict.fromkeys(
-        (
-            "API",
-            "Dataset",
-            "Degradation",
-            "Facts",
-            "Geometry",
-            "Loss",
-            "Metric",
-            "Model",
-            "Option",
-            "Recipe",
-            "Values",
-            "Weights",
-        ),
-        "deblur_cli.host.declarations",
-    ),
+    **dict.fromkeys(__all__, "deblur_cli.host.declarations"),  # all but those below and what is defined here
+    "Recipe": "deblur_cli.host.recipes",
     "hookimpl": "deblur_cli.host.hookspecs",
-    **dict.fromkeys(("Restorer", "load"), "deblur_cli.restore.restorer"),
+    "Restorer": "deblur_cli.restore.restorer",
+    "load": "deblur_cli.restore.restorer",
 }
 
 

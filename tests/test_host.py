@@ -9,18 +9,11 @@ import pytest
 
 import deblur_cli
 from deblur_cli.errors import MissingError
-from deblur_cli.host.declarations import (
-    DeclarationError,
-    Facts,
-    Geometry,
-    Metric,
-    Model,
-    Option,
-    Recipe,
-    Weights,
-)
+from deblur_cli.host.checks import DeclarationError
+from deblur_cli.host.declarations import Facts, Geometry, Metric, Model, Option, Weights
 from deblur_cli.host.failures import Stage
 from deblur_cli.host.manager import Host, Plugin
+from deblur_cli.host.recipes import Recipe
 
 PLUGIN = """
 from deblur_cli import Facts, Geometry, Model, hookimpl

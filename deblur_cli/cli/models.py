@@ -10,8 +10,9 @@ from deblur_cli.cli.options import Json, Quiet, Verbose, complete_models
 from deblur_cli.cli.parsing import HELP_NAMES, Command
 
 if TYPE_CHECKING:
-    from deblur_cli.host.declarations import Model, Recipe
+    from deblur_cli.host.declarations import Model
     from deblur_cli.host.manager import Host
+    from deblur_cli.host.recipes import Recipe
 
 models = typer.Typer(
     invoke_without_command=True, context_settings=HELP_NAMES, rich_markup_mode="rich", add_completion=False

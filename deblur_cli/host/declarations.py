@@ -12,17 +12,20 @@ from types import MappingProxyType
 from typing import Any
 
 from deblur_cli.errors import MissingError
+from deblur_cli.host.checks import (
+    DeclarationError,
+    is_int,
+    is_number,
+    require,
+    require_import_path,
+    require_name,
+)
+from deblur_cli.host.recipes import Recipe
 
 API = 1
 """Version of this contract. A plugin may set `API` in its module; a newer one than this is set aside."""
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
-_IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-class DeclarationError(ValueError):
-    """A declaration contradicts itself; the message names the declaration and the field."""
 
 
 def import_object(path: str) -> Any:
@@ -59,23 +62,21 @@ class Geometry:
     fixed_size: int | None = None
 
     def __post_init__(self) -> None:
-        _require(
-            _is_int(self.multiple_of) and self.multiple_of >= 1,
+        require(
+            is_int(self.multiple_of) and self.multiple_of >= 1,
             "geometry.multiple_of",
             self.multiple_of,
             "an integer >= 1",
         )
-        _require(
-            self.halo is None or (_is_int(self.halo) and self.halo >= 0),
+        require(
+            self.halo is None or (is_int(self.halo) and self.halo >= 0),
             "geometry.halo",
             self.halo,
             "an integer >= 0, or None",
         )
-        _require(
+        require(
             self.fixed_size is None
-            or (
-                _is_int(self.fixed_size) and self.fixed_size >= 1 and self.fixed_size % self.multiple_of == 0
-            ),
+            or (is_int(self.fixed_size) and self.fixed_size >= 1 and self.fixed_size % self.multiple_of == 0),
             "geometry.fixed_size",
             self.fixed_size,
             "a positive multiple of multiple_of, or None",
@@ -93,14 +94,14 @@ class Facts:
     kmacs_per_pixel: float
 
     def __post_init__(self) -> None:
-        _require(
-            _is_int(self.parameters) and self.parameters >= 0,
+        require(
+            is_int(self.parameters) and self.parameters >= 0,
             "facts.parameters",
             self.parameters,
             "an integer >= 0",
         )
-        _require(
-            _is_number(self.kmacs_per_pixel) and self.kmacs_per_pixel >= 0,
+        require(
+            is_number(self.kmacs_per_pixel) and self.kmacs_per_pixel >= 0,
             "facts.kmacs_per_pixel",
             self.kmacs_per_pixel,
             "a number >= 0",
@@ -117,11 +118,11 @@ class Option:
     choices: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             self.type in (bool, int, float, str), "option.type", self.type, "one of bool, int, float, str"
         )
-        _require(type(self.default) is self.type, "option.default", self.default, f"a {self.type.__name__}")
-        _require(
+        require(type(self.default) is self.type, "option.default", self.default, f"a {self.type.__name__}")
+        require(
             not self.choices or self.default in self.choices,
             "option.default",
             self.default,
@@ -139,87 +140,24 @@ class Weights:
     url: str | None = None
 
     def __post_init__(self) -> None:
-        _require_name(self.tag, "weights.tag")
-        _require(
+        require_name(self.tag, "weights.tag")
+        require(
             isinstance(self.file, str) and self.file.endswith(".safetensors"),
             "weights.file",
             self.file,
             "a .safetensors file name",
         )
-        _require(
+        require(
             self.sha256 is None or bool(_SHA256.fullmatch(self.sha256)),
             "weights.sha256",
             self.sha256,
             "64 hexadecimal digits",
         )
-        _require(
+        require(
             self.url is None or self.sha256 is not None,
             "weights.sha256",
             self.sha256,
             "given wherever there is a url",
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """How a network is trained, as data that a user can print and override. Rates per step, sizes in pixels.
-
-    loss : name of a declared loss
-    start : import path of a function (network) -> None that prepares the fresh network, or None for its own initialisation
-    schedule : "constant", or "cosine" (after a linear warm-up of `warmup_steps`, to zero at the last step)
-    freeze_norm_after : share of the training after which batch-norm statistics no longer move; 1 = never
-    ema_decay : decay of the averaged weights that are saved, 0 = none
-    """
-
-    summary: str = ""
-    loss: str = "logcosh"
-    start: str | None = None
-    optimizer: str = "adam"
-    lr: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-7
-    weight_decay: float = 0.0
-    schedule: str = "constant"
-    warmup_steps: int = 0
-    epochs: int = 120
-    batch_size: int = 32
-    patch: int = 128
-    flips: bool = True
-    clip_norm: float | None = None
-    ema_decay: float = 0.0
-    freeze_norm_after: float = 1.0
-
-    def __post_init__(self) -> None:
-        _require(
-            self.start is None or bool(_IMPORT_PATH.fullmatch(self.start)),
-            "recipe.start",
-            self.start,
-            "an import path package.module:function",
-        )
-        _require(self.optimizer in ("adam", "adamw"), "recipe.optimizer", self.optimizer, "adam or adamw")
-        _require(
-            self.schedule in ("constant", "cosine"), "recipe.schedule", self.schedule, "constant or cosine"
-        )
-        for name in ("epochs", "batch_size", "patch"):
-            _require(
-                _is_int(getattr(self, name)) and getattr(self, name) >= 1,
-                f"recipe.{name}",
-                getattr(self, name),
-                "an integer >= 1",
-            )
-        for name in ("lr", "eps"):
-            _require(
-                _is_number(getattr(self, name)) and getattr(self, name) > 0,
-                f"recipe.{name}",
-                getattr(self, name),
-                "a number > 0",
-            )
-        _require(0 <= self.ema_decay < 1, "recipe.ema_decay", self.ema_decay, "a number in [0, 1)")
-        _require(
-            0 <= self.freeze_norm_after <= 1,
-            "recipe.freeze_norm_after",
-            self.freeze_norm_after,
-            "a number in [0, 1]",
         )
 
 
@@ -250,51 +188,44 @@ class Model:
     tiny: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _require_name(self.name, "model.name")
-        _require(
+        require_name(self.name, "model.name")
+        require(
             "." not in self.name, "model.name", self.name, "without a dot, which separates the tag of weights"
         )
         for name in ("summary", "source", "licence"):
             value = getattr(self, name)
-            _require(
+            require(
                 isinstance(value, str) and bool(value.strip()),
                 f"model {self.name}: {name}",
                 value,
                 "a text that says something",
             )
-        _require(
-            isinstance(self.network, str) and bool(_IMPORT_PATH.fullmatch(self.network)),
-            f"model {self.name}: network",
-            self.network,
-            "an import path package.module:name",
-        )
-        _require(self.values in tuple(Values), f"model {self.name}: values", self.values, " or ".join(Values))
+        require_import_path(self.network, f"model {self.name}: network")
+        require(self.values in tuple(Values), f"model {self.name}: values", self.values, " or ".join(Values))
         object.__setattr__(self, "values", Values(self.values))
-        _require(isinstance(self.facts, Facts), f"model {self.name}: facts", self.facts, "a Facts")
+        require(isinstance(self.facts, Facts), f"model {self.name}: facts", self.facts, "a Facts")
         for name, kind in (("options", Option), ("recipes", Recipe)):
             mapping = getattr(self, name)
-            _require(
+            require(
                 isinstance(mapping, Mapping) and all(isinstance(value, kind) for value in mapping.values()),
                 f"model {self.name}: {name}",
                 mapping,
                 f"a mapping of names to {kind.__name__}",
             )
             object.__setattr__(self, name, MappingProxyType(dict(mapping)))
-        _require(
-            isinstance(self.tiny, Mapping), f"model {self.name}: tiny", self.tiny, "a mapping of options"
-        )
+        require(isinstance(self.tiny, Mapping), f"model {self.name}: tiny", self.tiny, "a mapping of options")
         object.__setattr__(self, "tiny", MappingProxyType(dict(self.tiny)))
         unknown = set(self.tiny) - set(self.options)
-        _require(not unknown, f"model {self.name}: tiny", sorted(unknown), "made of declared options")
-        _require(
+        require(not unknown, f"model {self.name}: tiny", sorted(unknown), "made of declared options")
+        require(
             all(isinstance(item, Weights) for item in self.weights),
             f"model {self.name}: weights",
             self.weights,
             "a tuple of Weights",
         )
         tags = [item.tag for item in self.weights]
-        _require(len(set(tags)) == len(tags), f"model {self.name}: weights", tags, "of different tags")
-        _require(
+        require(len(set(tags)) == len(tags), f"model {self.name}: weights", tags, "of different tags")
+        require(
             isinstance(self.geometry_for({}), Geometry),
             f"model {self.name}: geometry",
             self.geometry,
@@ -313,15 +244,15 @@ class Model:
                 raise DeclarationError(
                     f"model {self.name} has no option {name!r}; it has: {', '.join(self.options) or 'none'}"
                 )
-            if option.type is float and _is_int(value):
+            if option.type is float and is_int(value):
                 value = float(value)
-            _require(
+            require(
                 type(value) is option.type,
                 f"model {self.name}: option {name}",
                 value,
                 f"a {option.type.__name__}",
             )
-            _require(
+            require(
                 not option.choices or value in option.choices,
                 f"model {self.name}: option {name}",
                 value,
@@ -369,13 +300,8 @@ class Metric:
     decimals: int = 4
 
     def __post_init__(self) -> None:
-        _require_name(self.name, "metric.name")
-        _require(
-            bool(_IMPORT_PATH.fullmatch(self.function)),
-            f"metric {self.name}: function",
-            self.function,
-            "an import path",
-        )
+        require_name(self.name, "metric.name")
+        require_import_path(self.function, f"metric {self.name}: function")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -397,13 +323,8 @@ class Dataset:
     generated: bool = False
 
     def __post_init__(self) -> None:
-        _require_name(self.name, "dataset.name")
-        _require(
-            bool(_IMPORT_PATH.fullmatch(self.pairs)),
-            f"dataset {self.name}: pairs",
-            self.pairs,
-            "an import path",
-        )
+        require_name(self.name, "dataset.name")
+        require_import_path(self.pairs, f"dataset {self.name}: pairs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -421,14 +342,9 @@ class Degradation:
     draw: str
 
     def __post_init__(self) -> None:
-        _require_name(self.name, "degradation.name")
+        require_name(self.name, "degradation.name")
         for name in ("apply", "params", "draw"):
-            _require(
-                bool(_IMPORT_PATH.fullmatch(getattr(self, name))),
-                f"degradation {self.name}: {name}",
-                getattr(self, name),
-                "an import path",
-            )
+            require_import_path(getattr(self, name), f"degradation {self.name}: {name}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -440,32 +356,5 @@ class Loss:
     function: str
 
     def __post_init__(self) -> None:
-        _require_name(self.name, "loss.name")
-        _require(
-            bool(_IMPORT_PATH.fullmatch(self.function)),
-            f"loss {self.name}: function",
-            self.function,
-            "an import path",
-        )
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _require(holds: bool, where: str, value: object, expected: str) -> None:
-    if not holds:
-        raise DeclarationError(f"{where} is {value!r}; it must be {expected}")
-
-
-def _require_name(value: object, where: str) -> None:
-    _require(
-        isinstance(value, str) and bool(_NAME.fullmatch(value)),
-        where,
-        value,
-        "a name of a-z, 0-9, '_', '-' and '.'",
-    )
+        require_name(self.name, "loss.name")
+        require_import_path(self.function, f"loss {self.name}: function")

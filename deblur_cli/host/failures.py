@@ -5,7 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from deblur_cli.errors import DeblurError
-from deblur_cli.host.declarations import DeclarationError
+from deblur_cli.host.checks import DeclarationError
 
 
 class PluginError(Exception):

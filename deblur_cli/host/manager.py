@@ -266,7 +266,7 @@ def _load(
 def _failure(candidate: Candidate, name: str, stage: Stage, error: BaseException) -> Failure:
     from traceback import format_exception  # slow to import, and rarely needed
 
-    from deblur_cli.host.declarations import DeclarationError
+    from deblur_cli.host.checks import DeclarationError
 
     return Failure(
         plugin=name, distribution=candidate.distribution, version=candidate.version,

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from deblur_cli.errors import CheckFailed
-from deblur_cli.host.declarations import Model, Recipe, Values
+from deblur_cli.host.declarations import Model, Values
+from deblur_cli.host.recipes import Recipe
 from deblur_cli.training.crops import Crops, batches, batches_per_epoch
 from deblur_cli.training.run_folder import RunFolder
 from deblur_cli.training.schedule import Budget, learning_rate

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from deblur_cli.errors import UsageError
-from deblur_cli.host.declarations import Recipe
+from deblur_cli.host.recipes import Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,10 @@ import torch
 from deblur_cli import __version__
 from deblur_cli.data import Pair, open_pairs
 from deblur_cli.errors import MissingError, UsageError
-from deblur_cli.host.declarations import DeclarationError, Model, Recipe, import_object
+from deblur_cli.host.checks import DeclarationError
+from deblur_cli.host.declarations import Model, import_object
 from deblur_cli.host.manager import Host
+from deblur_cli.host.recipes import Recipe
 from deblur_cli.restore.devices import pick_device, pick_precision
 from deblur_cli.training.crops import Crops, batches_per_epoch
 from deblur_cli.training.engine import Job, Progress, train

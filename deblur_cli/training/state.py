@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from deblur_cli.host.declarations import Recipe
+from deblur_cli.host.recipes import Recipe
 
 
 @dataclass(slots=True, kw_only=True)

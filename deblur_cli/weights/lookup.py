@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from deblur_cli.errors import MissingError, UsageError
-from deblur_cli.host.declarations import DeclarationError, Model, Weights
+from deblur_cli.host.checks import DeclarationError
+from deblur_cli.host.declarations import Model, Weights
 from deblur_cli.host.inspection import released_path
 from deblur_cli.host.manager import Host
 from deblur_cli.weights.header import Header, file_sha256, load_strictly, read_header, read_tensors
