@@ -20,7 +20,7 @@ from scipy.ndimage import gaussian_filter
 
 import deblur_rednet
 from deblur_cli.data import open_pairs
-from deblur_cli.errors import MissingError, UsageError
+from deblur_cli.errors import UsageError
 from deblur_cli.host.manager import Host
 from deblur_cli.training.crops import Crops, batches
 from deblur_cli.training.schedule import Budget, learning_rate
@@ -333,10 +333,55 @@ def test_minutes_are_kept(pairs_folder: Path, run, tmp_path: Path) -> None:
     assert int(rows[-1]["step"]) == saved["step"]
 
 
-def test_a_resume_without_a_checkpoint_is_refused(tmp_path: Path, pairs_folder: Path) -> None:
-    from deblur_cli.training.run_folder import RunFolder
+def test_a_run_killed_before_its_first_checkpoint_begins_anew(pairs_folder: Path, tmp_path: Path) -> None:
+    wanted = request(pairs_folder, steps=2)
+    train(wanted, tmp_path / "whole")
+    train(wanted, tmp_path / "killed")
+    for name in ("last", "best"):
+        shutil.rmtree(tmp_path / "killed" / name)
+    train(wanted, tmp_path / "killed", resume=True)
+    weights = Path("last", "weights.safetensors")
+    assert same_tensors(tmp_path / "whole" / weights, tmp_path / "killed" / weights)
 
-    run = RunFolder(tmp_path / "run")
-    run.begin({"request": {}})
-    with pytest.raises(MissingError, match="no checkpoint"):
-        run.read_last()
+
+def test_a_run_killed_while_its_checkpoint_is_replaced_is_whole(pairs_folder: Path, tmp_path: Path) -> None:
+    wanted = request(pairs_folder, steps=2)
+    folder = tmp_path / "run"
+    train(wanted, folder)
+    (folder / "last").rename(folder / "last.old")
+    train(request(pairs_folder, steps=3), folder, resume=True)
+    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["best", "last"]
+    assert json.loads((folder / "last" / "state.json").read_text())["step"] == 3
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("run.json", "{"),
+        ("run.json", "[]"),
+        ("run.json", "{}"),
+        ("run.json", '{"request": {}, "environment": {}}'),
+        ("last/state.json", ""),
+        ("last/state.json", "{}"),
+        ("last/state.safetensors", ""),
+    ],
+)
+def test_a_damaged_run_folder_is_refused_in_one_line(
+    finished: Path, run, tmp_path: Path, file: str, content: str
+) -> None:
+    shutil.copytree(finished, tmp_path / "mine")
+    (tmp_path / "mine" / file).write_text(content)
+    done = run("train", "--resume", "-o", "mine", "--steps", "3")
+    assert done.code == 2, done.err
+    assert "mine" in done.err
+    assert "begin a new run with another -o" in done.err
+    assert len(done.err.splitlines()) == 1
+    assert (tmp_path / "mine" / file).read_text() == content
+
+
+@pytest.fixture(scope="session")
+def finished(pairs_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two steps."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    train(request(pairs_folder, steps=2), folder)
+    return folder

@@ -219,7 +219,7 @@ def _resumed(output: Path | None, typed: dict[str, Any]) -> "tuple[Request, Path
     if output is None:
         raise UsageError("say which run to go on with: deblur train --resume -o RUN")
     saved = RunFolder(output).read_record()["request"]
-    before = {**saved, **saved["overrides"]}
+    before = {**saved, **saved.get("overrides", {})}
     for name in typed.keys() & {"data", "model", "recipe", "option", "init", "seed", "dtype", *_OVERRIDES}:
         if typed[name] != before.get(name):
             raise UsageError(
@@ -228,7 +228,12 @@ def _resumed(output: Path | None, typed: dict[str, Any]) -> "tuple[Request, Path
     if typed.keys() & set(_BUDGET):
         saved |= {name: typed.get(name) for name in _BUDGET}
     saved |= {name: typed[name] for name in typed.keys() & {"workers", "device"}}
-    saved["data"] = tuple(saved["data"])
+    saved["data"] = tuple(saved.get("data", ()))
+    missing = [item.name for item in fields(Request) if item.name not in saved]
+    if missing:
+        raise UsageError(
+            f"{output}/run.json does not say {', '.join(missing)}; begin a new run with another -o"
+        )
     return Request(**{item.name: saved[item.name] for item in fields(Request)}), output
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -35,11 +36,19 @@ class RunFolder:
         self._write_text("run.json", json.dumps(record, indent=2) + "\n")
 
     def read_record(self) -> dict[str, Any]:
-        """What run.json says. Raises MissingError where there is no run."""
+        """What run.json says.
+
+        Raises MissingError where there is no run, UsageError where the file is damaged.
+        """
+        file = self.path / "run.json"
         try:
-            record: dict[str, Any] = json.loads((self.path / "run.json").read_text())
-        except FileNotFoundError as error:
+            record = json.loads(file.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise MissingError(f"{self.path} holds no run to resume: there is no run.json") from error
+        except (OSError, ValueError) as error:
+            raise self._damaged(file, error) from error
+        if not isinstance(record, dict) or not {"request", "environment"} <= record.keys():
+            raise self._damaged(file, "it is no record of a run")
         return record
 
     def write_metrics(self, rows: Sequence[Mapping[str, float]]) -> None:
@@ -66,6 +75,8 @@ class RunFolder:
     ) -> None:
         """Replace the checkpoint that a resumed run starts from."""
         fresh, kept, old = (self.path / name for name in ("last.new", "last", "last.old"))
+        if old.exists() and not kept.exists():  # killed between the two steps below
+            old.rename(kept)
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir()
         write_weights(fresh / CHECKPOINT, weights, header)
@@ -82,14 +93,26 @@ class RunFolder:
         fresh.rename(kept)
         shutil.rmtree(old, ignore_errors=True)
 
-    def read_last(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors and state of the last checkpoint. Raises MissingError where there is none."""
+    def read_last(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Tensors and state of the last checkpoint; None where the run was stopped before its first.
+
+        Raises UsageError where it is damaged.
+        """
         places = (self.path / name for name in ("last", "last.old"))
         folder = next((place for place in places if (place / "state.json").is_file()), None)
         if folder is None:
-            raise MissingError(f"{self.path} has no checkpoint to resume from")
-        state: dict[str, Any] = json.loads((folder / "state.json").read_text())
-        return load_file(folder / "state.safetensors"), state
+            return None
+        try:
+            state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+            return load_file(folder / "state.safetensors"), state
+        except (OSError, ValueError, SafetensorError) as error:
+            raise self._damaged(folder, error) from error
+
+    def _damaged(self, what: Path, why: object) -> UsageError:
+        return UsageError(
+            f"{what} is damaged ({why}); begin a new run with another -o, "
+            f"from the weights of this one with --init {self.path} if they are whole"
+        )
 
     def _write_text(self, name: str, text: str) -> None:
         with atomic_write(self.path / name) as part:

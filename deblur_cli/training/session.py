@@ -116,7 +116,7 @@ def run_training(
     )
     state = _begin(model, options, recipe, request, host=host, device=device)
     if resume:
-        state.restore(*run.read_last())
+        _go_on(state, run, warn)
     job = Job(
         model=model,
         options=options,
@@ -132,6 +132,23 @@ def run_training(
         dtype=dtype,
     )
     return train(job, state, run=run, header=header, should_stop=should_stop, report=report)
+
+
+def _go_on(state: State, run: RunFolder, warn: Callable[[str], None]) -> None:
+    """Take the state up where the run stopped, be it before its first checkpoint."""
+    saved = run.read_last()
+    if saved is None:
+        warn(f"{run.path} was stopped before its first checkpoint; it begins anew")
+        return
+    tensors, scalars = saved
+    try:
+        state.restore(tensors, scalars)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(
+            f"the checkpoint of {run.path} is damaged or of another version ({reason}); "
+            "begin a new run with another -o"
+        ) from error
 
 
 def _recipe(model: Model, request: Request) -> Recipe:

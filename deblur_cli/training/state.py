@@ -62,7 +62,13 @@ class State:
         return {name: getattr(self, name) for name in names}
 
     def restore(self, tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> None:
-        """Take over what `tensors` and `scalars` gave."""
+        """Take over what `tensors` and `scalars` gave.
+
+        Raises KeyError, TypeError, ValueError or RuntimeError where they are not of this network and recipe.
+        """
+        kinds = {name: type(value) for name, value in self.scalars().items()}
+        if {name: type(value) for name, value in scalars.items()} != kinds:
+            raise TypeError(f"state.json must hold {', '.join(kinds)}")
         self.network.load_state_dict(_below("network.", tensors))
         if self.average is not None:
             self.average.load_state_dict(_below("average.", tensors))
