@@ -9,27 +9,18 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from deblur_cli.errors import NotEnoughRoomError, PictureError, UsageError
 from deblur_cli.host.declarations import Geometry, Model, Values
 from deblur_cli.pictures.picture import Picture
-from deblur_cli.restore.arrays import split_array, split_image
-from deblur_cli.restore.calling import Autocast, evaluation_mode
+from deblur_cli.restore.arrays import Array, split_array, split_image
+from deblur_cli.restore.calling import WindowCaller, evaluation_mode
 from deblur_cli.restore.devices import dtype_name, limit_kernel_cache, pick_device, pick_precision
+from deblur_cli.restore.fitting import TilePlanner
 from deblur_cli.restore.guard import LooksBrokenError, inspect
-from deblur_cli.restore.memory import (
-    SHARE_IF_ASKED,
-    SHARE_OF_FREE,
-    MemoryModel,
-    format_size,
-    free_memory,
-    give_back_free_memory,
-    keep_large_tensors_off_the_heap,
-    memory_model,
-    parse_size,
-)
-from deblur_cli.restore.planning import TileRequest, least_pixels, plan_picture, region_area, whole_area
+from deblur_cli.restore.memory import give_back_free_memory, parse_size
+from deblur_cli.restore.planning import TileRequest, region_area, whole_area
 from deblur_cli.restore.running import FloatPixels, Progress, run_plan
 from deblur_cli.restore.tiling import Area, Span, TilePlan, parse_tile
 from deblur_cli.restore.values import check_array, finish, read_window, scale_of
@@ -38,12 +29,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from deblur_cli.host.manager import Host
-
-# `Any`: NumPy has no way to write a shape such as (H, W, C), and the dtype is one of three
-Array = np.ndarray[Any, np.dtype[Any]]
-
-SMALL_PIXELS = 256 * 256
-"""Windows up to this run without a look at memory, where no budget is set."""
 
 _log = logging.getLogger(__name__)
 
@@ -148,24 +133,23 @@ class Restorer:
         self.label = label or model.name
         self.device = pick_device(device) if isinstance(device, str) else device
         self.strength = strength
-        self._network = network.to(self.device)
-        self._geometry: Geometry = model.geometry_for(options or {})
-        self._signed = model.values is Values.SIGNED
         self._precision = pick_precision(dtype, device=self.device)
-        self._request = TileRequest(tile=parse_tile(tile), overlap=overlap)
-        self._max_memory = None if max_memory is None else parse_size(max_memory)
-        if self._max_memory is not None:
-            keep_large_tensors_off_the_heap()
-        self._memory_key = {"model": model.name, "options": dict(options or {})}
-        self._modules: dict[torch.dtype, nn.Module] = {}
-        self._memory: dict[torch.dtype, MemoryModel] = {}
-        self._most_pixels: int | None = None  # what the device turned out to hold
+        self._call = WindowCaller(
+            network, device=self.device, signed=model.values is Values.SIGNED, label=self.label
+        )
+        self._planner = TilePlanner(
+            self._call,
+            geometry=model.geometry_for(options or {}),
+            request=TileRequest(tile=parse_tile(tile), overlap=overlap),
+            max_memory=None if max_memory is None else parse_size(max_memory),
+            key={"model": model.name, "options": dict(options or {})},
+        )
         self._told: set[str] = set()
 
     @property
     def geometry(self) -> Geometry:
         """What tiling knows about the network."""
-        return self._geometry
+        return self._planner.geometry
 
     @property
     def dtype(self) -> str:
@@ -174,12 +158,12 @@ class Restorer:
 
     def dtype_for(self, pixels: "np.dtype[Any] | type[np.generic]") -> str:
         """Name of the precision that pixels of this dtype run in: pictures of 16 bit always run in float32."""
-        return dtype_name(self._torch_dtype(np.dtype(pixels)))
+        return dtype_name(self._dtype(np.dtype(pixels)))
 
     def retiled(self, tile: str | int | tuple[int, int], *, overlap: int | None = None) -> "Restorer":
         """The same network with other tiles. Parameters as those of `load`."""
         other = copy(self)
-        other._request = TileRequest(tile=parse_tile(tile), overlap=overlap)
+        other._planner = self._planner.with_request(TileRequest(tile=parse_tile(tile), overlap=overlap))
         other._told = set()
         return other
 
@@ -263,7 +247,7 @@ class Restorer:
         NotEnoughRoomError : the memory does not suffice
         """
         restored, non_finite = self._restore(picture.pixels, region=region, progress=progress)
-        area = self._area(picture.pixels, region)
+        area = _area(picture.height, picture.width, region)
         rows, columns = slice(area.top, area.top + area.height), slice(area.left, area.left + area.width)
         if not force:
             self._guard(picture.pixels[rows, columns], restored, non_finite=non_finite)
@@ -284,89 +268,10 @@ class Restorer:
         Raises NotEnoughRoomError where the memory does not suffice, with the smallest budget that does.
         """
         kind = np.dtype(pixels)
-        area = (
-            whole_area(height, width) if region is None else region_area(region, height=height, width=width)
-        )
-        dtype = self._torch_dtype(kind)
-        if self._max_memory is None and self._most_pixels is None:
-            plan = self._plan(height, width, area, most_pixels=None)
-            if plan is not None and plan.tile_pixels <= SMALL_PIXELS:
-                return plan
-        held = (
-            channels * kind.itemsize * (height * width + area.height * area.width)
-            if self.device.type == "cpu"
-            else 0
-        )
-        budget = self._budget(held)
-        memory = self._memory_for(dtype)
-        most_pixels = memory.pixels_within(max(0, budget - held))
-        while True:
-            limit = most_pixels if self._most_pixels is None else min(most_pixels, self._most_pixels)
-            plan = self._plan(height, width, area, most_pixels=limit)
-            if plan is not None and held + _needed(plan, memory, channels=channels) <= budget:
-                return plan
-            if (
-                plan is None
-                or self._request.tile != "auto"
-                or self._geometry.fixed_size
-                or plan.tile_pixels > limit
-            ):
-                raise self._too_little(budget, held, memory, plan, area)
-            most_pixels = min(limit, plan.tile_pixels) * 3 // 4
-
-    def _plan(self, height: int, width: int, area: Area, *, most_pixels: int | None) -> TilePlan | None:
-        return plan_picture(
-            height=height,
-            width=width,
-            area=area,
-            geometry=self._geometry,
-            request=self._request,
-            most_pixels=most_pixels,
-        )
-
-    def _budget(self, held: int) -> int:
-        """Bytes that pictures and activations may take; of free memory more where the user chose the tile."""
-        if self._max_memory is not None:
-            return self._max_memory
-        share = SHARE_OF_FREE if self._request.tile == "auto" else SHARE_IF_ASKED
-        return int(free_memory(self.device) * share) + held // 2  # the input is there already
-
-    def _too_little(
-        self, budget: int, held: int, memory: MemoryModel, plan: TilePlan | None, area: Area
-    ) -> NotEnoughRoomError:
-        if plan is not None:
-            needed, remedy = held + _needed(plan, memory, channels=3), "or --tile auto"
-        else:
-            pixels = least_pixels(
-                height=area.height, width=area.width, geometry=self._geometry, request=self._request
-            )
-            needed, remedy = held + memory.bytes_for(pixels), "or a picture of fewer pixels"
-            if self._geometry.halo is not None and self._geometry.halo > 64:
-                remedy = "or an --overlap below the exact one, which is approximate"
-        given = "" if self._max_memory is None else "--max-memory "
-        return NotEnoughRoomError(
-            f"{self.label} needs {format_size(needed)} for this picture at least, {format_size(budget)} is what it may take; "
-            f"give {given or '--max-memory '}{format_size(needed).replace(' ', '')} {remedy}"
-        )
-
-    def _memory_for(self, dtype: torch.dtype) -> MemoryModel:
-        """The memory model of this network in this precision, measured at first."""
-        if dtype not in self._memory:
-
-            def run(height: int, width: int) -> FloatPixels:
-                with evaluation_mode(self._network):
-                    return self._run_network(np.zeros((height, width, 3), np.float32), dtype=dtype)
-
-            self._memory[dtype] = memory_model(
-                run, self._network, key={**self._memory_key, "dtype": dtype_name(dtype)}, device=self.device,
-                multiple_of=self._geometry.multiple_of, fixed_size=self._geometry.fixed_size,
-            )  # fmt: skip
-        return self._memory[dtype]
-
-    def _area(self, image: Array, region: tuple[int, int, int, int] | None) -> Area:
-        height, width = image.shape[:2]
-        return (
-            whole_area(height, width) if region is None else region_area(region, height=height, width=width)
+        area = _area(height, width, region)
+        held = channels * kind.itemsize * (height * width + area.height * area.width)
+        return self._planner.plan(
+            height, width, area=area, dtype=self._dtype(kind), channels=channels, held=held
         )
 
     def _restore(
@@ -381,10 +286,8 @@ class Restorer:
                 return self._run(image, plan, progress)
             except torch.OutOfMemoryError:
                 torch.cuda.empty_cache()
-                self._most_pixels = plan.tile_pixels // 2
+                self._planner.halve(plan)
                 self._tell(f"{self.device} ran out of memory; going on with tiles half as large")
-                if self._request.tile != "auto":
-                    self._request = replace(self._request, tile="auto")
             except MemoryError as error:
                 raise _out_of_memory(self.label) from error
             except RuntimeError as error:
@@ -395,12 +298,12 @@ class Restorer:
     def _run(self, image: Array, plan: TilePlan, progress: Progress | None) -> tuple[Array, int]:
         area = plan.area
         scale = scale_of(image.dtype)
-        dtype = self._torch_dtype(image.dtype)
+        dtype = self._dtype(image.dtype)
         restored = np.empty((area.height, area.width, image.shape[2]), image.dtype)
         non_finite = 0
 
         def restore(row: Span, column: Span) -> FloatPixels:
-            return self._run_network(read_window(image, row, column, scale=scale), dtype=dtype)
+            return self._call(read_window(image, row, column, scale=scale), dtype=dtype)
 
         def write(top: int, left: int, values: FloatPixels) -> None:
             nonlocal non_finite
@@ -412,47 +315,13 @@ class Restorer:
             top, left = top - area.top, left - area.left
             restored[top : top + height, left : left + width] = values
 
-        with torch.inference_mode(), evaluation_mode(self._network):
+        with evaluation_mode(self._call.network):
             run_plan(plan, restore=restore, write=write, progress=progress)
         if plan.num_tiles > 1:
             give_back_free_memory()  # for the encoder
         return restored, non_finite
 
-    def _run_network(self, window: FloatPixels, *, dtype: torch.dtype) -> FloatPixels:
-        """(h, w, C) float32 in [0, 1] -> restored; not clipped."""
-        height, width, channels = window.shape
-        x = (
-            torch.from_numpy(window).to(self.device).permute(2, 0, 1)[None]
-        )  # (h, w, C) -> (1, C, h, w), channels last
-        if self._signed:
-            x = x * 2 - 1
-        x = x.expand(1, 3, height, width)
-        x = x.contiguous(
-            memory_format=torch.channels_last if self.device.type == "cpu" else torch.contiguous_format
-        )
-        with torch.inference_mode():
-            y: Tensor = self._module_for(dtype)(x)
-        if y.shape != x.shape:
-            raise PictureError(
-                f"model {self.label} made {tuple(y.shape)} of {tuple(x.shape)}; see what is wrong with: deblur plugins check"
-            )
-        y = y.float()
-        if self._signed:
-            y = y.add(1).div_(2)
-        if channels == 1:
-            y = y.mean(dim=1, keepdim=True)
-        restored: FloatPixels = y[0].permute(1, 2, 0).cpu().numpy()
-        return restored
-
-    def _module_for(self, dtype: torch.dtype) -> nn.Module:
-        """What takes and returns float32 and computes in `dtype`: the network's own way, else autocast."""
-        if dtype not in self._modules:
-            make = getattr(self._network, "for_inference", None)
-            module: nn.Module = make(dtype) if make is not None else Autocast(self._network, dtype)
-            self._modules[dtype] = module.to(self.device).eval() if make is not None else module
-        return self._modules[dtype]
-
-    def _torch_dtype(self, pixels: "np.dtype[Any]") -> torch.dtype:
+    def _dtype(self, pixels: "np.dtype[Any]") -> torch.dtype:
         """bfloat16 holds 8 bits: enough for a correction to 8-bit pixels, not to finer ones unless the user says so."""
         if pixels == np.uint16 or (pixels == np.float32 and self._precision.chosen):
             return torch.float32
@@ -477,19 +346,20 @@ class Restorer:
         from deblur_cli.pictures import default_output, read_picture, write_picture
 
         target = default_output(path)
-        write_picture(self.restore_picture(read_picture(path)), target)  # the input is gone while it is written
+        # nobody holds the input any more while the result is written
+        write_picture(self.restore_picture(read_picture(path)), target)
         return target
 
     def _tell_if_approximate(self, plan: TilePlan) -> None:
         if plan.exact:
             return
-        halo = self._geometry.halo
+        halo = self._planner.geometry.halo
         why = (
             f"an overlap of {plan.margin} px is less than the {halo} px that {self.label} looks around"
-            if halo is not None and self._geometry.fixed_size is None
+            if halo is not None and self._planner.geometry.fixed_size is None
             else f"{self.label} looks at the whole picture"
-            if self._geometry.fixed_size is None
-            else f"{self.label} takes {self._geometry.fixed_size} px squares only"
+            if self._planner.geometry.fixed_size is None
+            else f"{self.label} takes {self._planner.geometry.fixed_size} px squares only"
         )
         self._tell(f"tiling is approximate: {why}; deblur verify-tiling measures the difference")
 
@@ -500,10 +370,8 @@ class Restorer:
             _log.warning(message)
 
 
-def _needed(plan: TilePlan, memory: MemoryModel, *, channels: int) -> int:
-    """Bytes of a plan: one window, and the sums of one row of windows where they are blended."""
-    bands = 3 * 4 * channels * plan.tile_shape[0] * plan.width if plan.blend else 0
-    return memory.bytes_for(plan.tile_pixels) + bands
+def _area(height: int, width: int, region: tuple[int, int, int, int] | None) -> Area:
+    return whole_area(height, width) if region is None else region_area(region, height=height, width=width)
 
 
 def _out_of_memory(label: str) -> NotEnoughRoomError:

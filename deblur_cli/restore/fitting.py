@@ -1,0 +1,156 @@
+"""Plans that fit: the largest windows that the memory holds, or a refusal that says what would do."""
+
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from deblur_cli.errors import NotEnoughRoomError
+from deblur_cli.host.declarations import Geometry
+from deblur_cli.restore.calling import WindowCaller, evaluation_mode
+from deblur_cli.restore.devices import dtype_name
+from deblur_cli.restore.memory import (
+    SHARE_IF_ASKED,
+    SHARE_OF_FREE,
+    MemoryModel,
+    format_size,
+    free_memory,
+    keep_large_tensors_off_the_heap,
+    memory_model,
+)
+from deblur_cli.restore.planning import TileRequest, least_pixels, plan_picture
+from deblur_cli.restore.running import FloatPixels
+from deblur_cli.restore.tiling import Area, TilePlan
+
+SMALL_PIXELS = 256 * 256
+"""Windows up to this run without a look at memory, where no budget is set."""
+
+
+class TilePlanner:
+    """Plans windows within a budget of memory, for one network on one device.
+
+    Parameters
+    ----------
+    call : the network; it runs on a few small windows when its memory is measured
+    request : what the user asked for
+    max_memory : bytes for pictures and activations; None takes a share of what is free
+    key : what tells networks of equal layers apart, for the cache of measured figures
+    """
+
+    def __init__(
+        self,
+        call: WindowCaller,
+        *,
+        geometry: Geometry,
+        request: TileRequest,
+        max_memory: int | None,
+        key: Mapping[str, object],
+    ) -> None:
+        if max_memory is not None:
+            keep_large_tensors_off_the_heap()
+        self.geometry = geometry
+        self._call = call
+        self._request = request
+        self._max_memory = max_memory
+        self._key = key
+        self._memory: dict[torch.dtype, MemoryModel] = {}
+        self._most_pixels: int | None = None  # what the device turned out to hold
+
+    def with_request(self, request: TileRequest) -> "TilePlanner":
+        """The same network and budget with other tiles."""
+        other = copy(self)
+        other._request = request
+        return other
+
+    def halve(self, plan: TilePlan) -> None:
+        """Take windows of at most half the pixels from now on, whatever was asked for: these did not fit."""
+        self._most_pixels = plan.tile_pixels // 2
+        self._request = replace(self._request, tile="auto")
+
+    def plan(
+        self, height: int, width: int, *, area: Area, dtype: torch.dtype, channels: int, held: int
+    ) -> TilePlan:
+        """Plan the windows over `area` of a picture.
+
+        Parameters
+        ----------
+        height, width : of the picture, pixels
+        dtype : what the network computes in
+        held : bytes of input and output pixels, which count where they lie in the device's memory
+
+        Raises NotEnoughRoomError where the memory does not suffice, with the smallest budget that does.
+        """
+        if self._max_memory is None and self._most_pixels is None:
+            plan = self._plan(height, width, area, most_pixels=None)
+            if plan is not None and plan.tile_pixels <= SMALL_PIXELS:
+                return plan
+        if self._call.device.type != "cpu":
+            held = 0
+        budget = self._budget(held)
+        memory = self._memory_for(dtype)
+        most_pixels = memory.pixels_within(max(0, budget - held))
+        while True:
+            limit = most_pixels if self._most_pixels is None else min(most_pixels, self._most_pixels)
+            plan = self._plan(height, width, area, most_pixels=limit)
+            if plan is not None and held + _needed(plan, memory, channels=channels) <= budget:
+                return plan
+            given = self._request.tile != "auto" or self.geometry.fixed_size
+            if plan is None or given or plan.tile_pixels > limit:
+                raise self._too_little(budget, held, memory, plan, area)
+            most_pixels = min(limit, plan.tile_pixels) * 3 // 4
+
+    def _plan(self, height: int, width: int, area: Area, *, most_pixels: int | None) -> TilePlan | None:
+        return plan_picture(
+            height=height,
+            width=width,
+            area=area,
+            geometry=self.geometry,
+            request=self._request,
+            most_pixels=most_pixels,
+        )
+
+    def _budget(self, held: int) -> int:
+        """Bytes that pictures and activations may take; of free memory more where the user chose the tile."""
+        if self._max_memory is not None:
+            return self._max_memory
+        share = SHARE_OF_FREE if self._request.tile == "auto" else SHARE_IF_ASKED
+        return int(free_memory(self._call.device) * share) + held // 2  # the input is there already
+
+    def _too_little(
+        self, budget: int, held: int, memory: MemoryModel, plan: TilePlan | None, area: Area
+    ) -> NotEnoughRoomError:
+        if plan is not None:
+            needed, remedy = held + _needed(plan, memory, channels=3), "or --tile auto"
+        else:
+            pixels = least_pixels(
+                height=area.height, width=area.width, geometry=self.geometry, request=self._request
+            )
+            needed, remedy = held + memory.bytes_for(pixels), "or a picture of fewer pixels"
+            if self.geometry.halo is not None and self.geometry.halo > 64:
+                remedy = "or an --overlap below the exact one, which is approximate"
+        return NotEnoughRoomError(
+            f"{self._call.label} needs {format_size(needed)} for this picture at least, {format_size(budget)} is what it may take; "
+            f"give --max-memory {format_size(needed).replace(' ', '')} {remedy}"
+        )
+
+    def _memory_for(self, dtype: torch.dtype) -> MemoryModel:
+        """The memory model of this network in this precision, measured at first."""
+        if dtype not in self._memory:
+
+            def run(height: int, width: int) -> FloatPixels:
+                with evaluation_mode(self._call.network):
+                    return self._call(np.zeros((height, width, 3), np.float32), dtype=dtype)
+
+            self._memory[dtype] = memory_model(
+                run, self._call.network, key={**self._key, "dtype": dtype_name(dtype)}, device=self._call.device,
+                multiple_of=self.geometry.multiple_of, fixed_size=self.geometry.fixed_size,
+            )  # fmt: skip
+        return self._memory[dtype]
+
+
+def _needed(plan: TilePlan, memory: MemoryModel, *, channels: int) -> int:
+    """Bytes of a plan: one window, and the sums of one row of windows where they are blended."""
+    bands = 3 * 4 * channels * plan.tile_shape[0] * plan.width if plan.blend else 0
+    return memory.bytes_for(plan.tile_pixels) + bands
