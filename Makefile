@@ -1,5 +1,5 @@
 # make demo    install, then blur and restore two photographs           make test     every check
-# make bench   ratios against the bare operations                        make soak     the long forms of the tests
+# make bench   ratios against the bare operations                        make soak     the tests with many more examples
 # make system  system libraries (apt-get)                                make picture  the README's picture, made anew
 # make clean   remove what make made
 #

@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-# one profile for all laws: the same examples every time, and no verdict on a machine's speed
+# One profile for all laws: the same examples every time, and no verdict on a machine's speed. `make soak` looks at
+# twenty times as many, and at others each time.
 settings.register_profile("deblur", deadline=None, derandomize=True, max_examples=50, print_blob=True)
-settings.load_profile("deblur")
+settings.register_profile("soak", settings.get_profile("deblur"), derandomize=False, max_examples=1000)
+settings.load_profile("soak" if os.environ.get("DEBLUR_SOAK") else "deblur")
 
 if TYPE_CHECKING:
     from deblur_rednet.network import REDNet

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from deblur_cli.errors import NotEnoughRoomError, PictureError, UsageError
@@ -361,7 +361,6 @@ def test_folders_that_lead_back_to_themselves_end(tmp_path: Path) -> None:
     assert listed(tmp_path, recursive=True) == ["a.png"]
 
 
-@settings(deadline=None, derandomize=True, max_examples=200)
 @given(st.lists(st.text(alphabet="ab10²٣.é", min_size=1, max_size=6), min_size=2, max_size=8))
 def test_natural_order_is_an_order_for_any_names(texts: list[str]) -> None:
     paths = [Path(text) for text in texts]
@@ -369,7 +368,6 @@ def test_natural_order_is_an_order_for_any_names(texts: list[str]) -> None:
     assert sorted(backwards, key=natural_key) == sorted(paths, key=natural_key)
 
 
-@settings(deadline=None, derandomize=True, max_examples=50)
 @given(st.integers(0, 10**6), st.integers(0, 10**6))
 def test_numbers_in_names_are_ordered_as_numbers(first: int, second: int) -> None:
     assert (natural_key(Path(f"shot{first}.png")) < natural_key(Path(f"shot{second}.png"))) == (

@@ -15,14 +15,12 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
 from deblur_cli.errors import PictureError
 from deblur_cli.pictures import Picture, read_picture
-
-SETTINGS = settings(deadline=None, derandomize=True, max_examples=50, print_blob=True)
 
 
 def refusal(path: Path, **limits: int) -> str:
@@ -240,7 +238,6 @@ def test_a_file_cut_off_anywhere_gives_a_picture_or_one_line(
 def test_a_damaged_file_gives_a_picture_or_one_line(kind: str, capfd: pytest.CaptureFixture[str]) -> None:
     data = sample(kind)
 
-    @SETTINGS
     @given(st.lists(st.tuples(st.integers(0, len(data) - 1), st.integers(0, 255)), min_size=1, max_size=12))
     def damage_anywhere(changes: list[tuple[int, int]]) -> None:
         damaged = bytearray(data)
@@ -248,7 +245,6 @@ def test_a_damaged_file_gives_a_picture_or_one_line(kind: str, capfd: pytest.Cap
             damaged[place] = value
         read_or_refuse(bytes(damaged))
 
-    @SETTINGS
     @given(
         st.lists(
             st.tuples(st.integers(0, min(len(data), 400) - 1), st.integers(0, 255)), min_size=1, max_size=4
@@ -265,7 +261,6 @@ def test_a_damaged_file_gives_a_picture_or_one_line(kind: str, capfd: pytest.Cap
     assert capfd.readouterr() == ("", "")
 
 
-@SETTINGS
 @given(st.binary(max_size=300))
 @example(b"II*\0")
 @example(b"\xff\xd8\xff")

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageCms, PngImagePlugin
@@ -106,7 +106,6 @@ def test_grey_pictures_stay_grey(tmp_path: Path, dtype: type, with_alpha: bool, 
     assert kept.channels == 1
 
 
-@settings(deadline=None, derandomize=True, max_examples=60, print_blob=True)
 @given(
     shape=st.tuples(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 3])),
     dtype=st.sampled_from([np.uint8, np.uint16]),
