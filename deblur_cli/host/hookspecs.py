@@ -33,7 +33,7 @@ def deblur_datasets() -> Iterable[Dataset]:
 
 @hookspec
 def deblur_degradations() -> Iterable[Degradation]:
-    """Kinds of blur and noise that `make-dataset` and on-the-fly training can apply."""
+    """Kinds of blur and noise that `make-dataset` can apply."""
     return ()
 
 

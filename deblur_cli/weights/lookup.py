@@ -108,9 +108,10 @@ def _released(model: Model, tag: str) -> Source:
 
 
 def _not_installed(model: Model, item: Weights) -> MissingError:
-    return MissingError(
-        f"weights file {item.file} of {model.name}.{item.tag} is not installed; reinstall the package that brings {model.name}"
-    )
+    remedy = f"reinstall the package that brings {model.name}"
+    if item.url is not None:
+        remedy = f"fetch it from {item.url} and name it with --weights FILE"
+    return MissingError(f"weights file {item.file} of {model.name}.{item.tag} is not installed; {remedy}")
 
 
 def _from_file(host: Host, path: Path) -> Source:
