@@ -7,6 +7,8 @@ import pytest
 from PIL import Image, ImageFilter
 from skimage.metrics import peak_signal_noise_ratio
 
+from deblur_cli.weights import read_header, read_tensors, write_weights
+
 
 @pytest.fixture
 def blurred_file(tmp_path: Path, photo: np.ndarray) -> Path:
@@ -116,7 +118,22 @@ def test_a_reference_of_another_size_and_a_missing_picture_are_named(
     ran = run("compare", tmp_path / "absent.png", *words, env=identity.env)
     assert ran.code == 1
     assert "absent.png" in ran.err
+    ran = run("compare", ".", *words, env=identity.env)
+    assert ran.code == 1
+    assert "cannot read .: " in ran.err
     assert not list(tmp_path.glob("*.compare.png"))
+
+
+@pytest.mark.parametrize("words", [("compare", "photo.png"), ("verify-tiling", "photo.png"), ("eval",)])
+def test_a_network_that_gives_no_numbers_is_said_to_be_broken(run, rednet_weights, photo_file, words) -> None:
+    broken = photo_file.parent / "broken.safetensors"
+    tensors = {name: value * float("nan") for name, value in read_tensors(rednet_weights).items()}
+    write_weights(broken, tensors, read_header(rednet_weights))
+    ran = run(*words, "-m", broken)
+    assert ran.code == 1
+    assert "that are not numbers" in ran.err
+    assert "weights may be broken" in ran.err
+    assert not list(photo_file.parent.glob("*.compare.png"))
 
 
 def test_grey_16_bit_and_transparent_pictures_are_compared(run, identity, tmp_path) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,6 +103,20 @@ def test_changing_one_step_leaves_the_draws_of_the_others(sharp, tmp_path):
         if one["steps"][1]["op"] == "camera_shake":
             assert one["steps"][1] == other["steps"][1]
     assert branches == {"camera_shake", "gaussian", "identity"}
+
+
+def test_names_that_are_no_text_are_escaped_in_the_record(run, sharp, tmp_path, rednet_weights):
+    odd = os.fsdecode(b"\xff\xfe.png")
+    (sharp / "a.png").rename(sharp / odd)
+    ran = run("make-dataset", sharp, tmp_path / "out")
+    assert ran.code == 0, ran.err
+    assert "\\xff\\xfe.png" in {record["source"] for record in records(tmp_path / "out")}
+    for kind in ("blur", "sharp"):
+        (tmp_path / "out" / kind / "000000_00_0.png").rename(tmp_path / "out" / kind / odd)
+    words = ("--data", tmp_path / "out", "--split", "train", "--per-image", "scores.csv")
+    ran = run("eval", "-m", rednet_weights, *words)
+    assert ran.code == 0, ran.err
+    assert "\\xff\\xfe" in (tmp_path / "scores.csv").read_text()
 
 
 def test_another_seed_makes_other_pairs(sharp, tmp_path):

@@ -98,11 +98,11 @@ def compare(
     from deblur_cli.weights import resolve
 
     regions = parse_regions(roi or ())
-    target = _target(output, image=image, reference=reference, overwrite=overwrite)
     host = Host.discover()
     chosen = [host.metric(name) for name in dict.fromkeys(metrics or ("psnr", "ssim"))]
     picture = read_picture(image, max_pixels=max_pixels)
     sharp = None if reference is None else read_picture(reference, max_pixels=max_pixels)
+    target = _target(output, image=image, reference=reference, overwrite=overwrite)
     restorers = {
         resolve(host, spec).label: load(
             spec, device=device, dtype=dtype, tile=tile, overlap=overlap, max_memory=max_memory, strength=strength, host=host

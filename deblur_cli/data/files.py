@@ -15,6 +15,11 @@ from deblur_cli.pictures.picture import Pixels
 from deblur_cli.pictures.reading import read_picture
 
 
+def as_text(path: Path) -> str:
+    """A path with / between its parts; bytes that are no text are escaped, for names are written and hashed as UTF-8."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
+
+
 def find_pictures(folder: Path) -> list[Path]:
     """All pictures in a folder and its sub-folders, sorted by the bytes of their relative POSIX paths.
 

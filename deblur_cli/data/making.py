@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deblur_cli.data.files import find_pictures, read_opaque, write_png, write_text
+from deblur_cli.data.files import as_text, find_pictures, read_opaque, write_png, write_text
 from deblur_cli.data.synthesis import Degrade, Record, as_settings, fits, make_pair
 from deblur_cli.errors import MissingError, NotEnoughRoomError, PictureError, UsageError
 
@@ -91,7 +91,7 @@ def make_dataset(
     _prepare(out, source, overwrite=overwrite)
     base = source if source.is_dir() else source.parent
     jobs = [
-        _Job(source=path, name=path.relative_to(base).as_posix(), index=index, out=out, degrade=degrade, draws=draws, patches=patches)
+        _Job(source=path, name=as_text(path.relative_to(base)), index=index, out=out, degrade=degrade, draws=draws, patches=patches)
         for index, path in enumerate(sources)
     ]  # fmt: skip
     records: list[Record] = []

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from deblur_cli.data.files import find_pictures, read_rgb
+from deblur_cli.data.files import as_text, find_pictures, read_rgb
 from deblur_cli.errors import PictureError
 
 _log = logging.getLogger(__name__)
@@ -107,7 +107,7 @@ def pairs_below(folder: Path, *, names: Sequence[tuple[str, str]] = FOLDER_NAMES
     for blurry, sharp in names:
         for scene in _subfolders(folder):
             if (scene / blurry).is_dir() and (scene / sharp).is_dir():
-                pairs += match_folders(scene / blurry, scene / sharp, prefix=f"{scene.name}/")
+                pairs += match_folders(scene / blurry, scene / sharp, prefix=f"{as_text(Path(scene.name))}/")
         if pairs:
             break
     return pairs
@@ -132,7 +132,7 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     """Relative path without extension -> file."""
     found: dict[str, Path] = {}
     for path in find_pictures(folder):
-        stem = path.relative_to(folder).with_suffix("").as_posix()
+        stem = as_text(path.relative_to(folder).with_suffix(""))
         if stem in found:
             raise PictureError(
                 f"{found[stem]} and {path} have one name but for the extension; keep one of them"

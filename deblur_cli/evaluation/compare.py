@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deblur_cli.errors import PictureError
-from deblur_cli.evaluation.evaluate import FloatPicture, RestoresArrays, metric_function
+from deblur_cli.evaluation.evaluate import FloatPicture, RestoresArrays, metric_function, require_numbers
 from deblur_cli.evaluation.grid import as_rgb, region_side, side_by_side
 from deblur_cli.evaluation.regions import Pixels8, Region, find_regions
 from deblur_cli.evaluation.tables import format_value
@@ -54,7 +54,7 @@ def compare_results(
 
     Raises
     ------
-    PictureError : the two pictures differ in size
+    PictureError : the two pictures differ in size, or a network gives no numbers
     """
     given = _unit(blurry)
     target = None if sharp is None else _unit(sharp)
@@ -77,7 +77,9 @@ def compare_results(
 
     restored = []
     for label, restorer in restorers.items():
-        restored.append(show(label, restorer.restore_array(given)))
+        picture = restorer.restore_array(given)
+        require_numbers(picture)
+        restored.append(show(label, picture))
         progress()
     return Comparison(
         metrics=tuple(metrics),

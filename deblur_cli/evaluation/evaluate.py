@@ -124,7 +124,7 @@ def _measure_pair(
             start = perf_counter()
             restored = restorer.restore_array(blurry)
             seconds = perf_counter() - start
-            _require_numbers(restored)
+            require_numbers(restored)
             scores = {metric: function(restored, sharp) for metric, function in functions.items()}
         except PictureError as error:
             collectors[name].fail(pair.name, error)
@@ -153,8 +153,11 @@ def metric_function(metric: Metric) -> MetricFunction:
     return function
 
 
-def _require_numbers(restored: FloatPicture) -> None:
-    """A picture with NaN is a failed one: its scores would spoil the means, or vanish from them."""
+def require_numbers(restored: FloatPicture) -> None:
+    """A picture with NaN is a failed one: its scores would spoil the means, or vanish from them.
+
+    Raises PictureError.
+    """
     broken = restored.size - np.count_nonzero(np.isfinite(restored))
     if broken:
         raise PictureError(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deblur_cli.errors import UsageError
+from deblur_cli.errors import PictureError, UsageError
 from deblur_cli.restore.restorer import Restorer
 from deblur_cli.restore.tiling import round_down, round_up
 
@@ -61,6 +61,7 @@ def check_tiling(
     Raises
     ------
     UsageError : the picture is so small, or the tile so large, that there is nothing to compare
+    PictureError : the network gives no numbers
     """
     geometry = restorer.geometry
     if geometry.fixed_size is not None:
@@ -81,6 +82,10 @@ def check_tiling(
             "give a larger picture or a smaller --tile"
         )
     whole, tiled = whole_restorer.restore_array(image), tiled_restorer.restore_array(image)
+    if not np.isfinite(whole).all():
+        raise PictureError(
+            f"{restorer.label} gives values that are not numbers, which cannot be compared; its weights may be broken"
+        )
     difference = np.abs(tiled - whole)
     different = np.rint(tiled * 255) != np.rint(whole * 255)
     edge = np.abs(
