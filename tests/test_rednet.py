@@ -1,4 +1,4 @@
-"""rednet30 is the network that report S0 describes: count, wiring, residual, receptive field."""
+"""rednet30 is the network that its report describes: count, wiring, residual, receptive field."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ TrainedLike = Callable[..., REDNet]
 
 
 def restated(network: REDNet, blurry: Array) -> Array:
-    """Section 3.3 of the model list once more, in float64 NumPy: (3, H, W) -> (3, H, W)."""
+    """The report's network once more, in float64 NumPy: (3, H, W) -> (3, H, W)."""
     state = {name: value.double().numpy() for name, value in network.state_dict().items()}
     depth = len(network.encoder)
 

@@ -1,4 +1,4 @@
-"""REDNet30, the encoder-decoder with symmetric skips of report S0, as a plugin."""
+"""REDNet30, an encoder-decoder with symmetric skips, as a plugin. network.py names the report that it is taken from."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from deblur_cli import Facts, Geometry, Model, Option, Recipe, hookimpl
 API = 1
 
 REPORT = Recipe(
-    summary="the report's recipe for CIFAR-10: Adam at 1e-3, LogCosh, flips (S0, section 3.3)",
+    summary="the report's recipe for CIFAR-10: Adam at 1e-3, LogCosh, flips",
     loss="logcosh",
     optimizer="adam",
     lr=1e-3,
@@ -46,7 +46,7 @@ MODELS = (
     Model(
         name="rednet30",
         summary="30 convolutions with symmetric skips and a global residual (ELU, batch norm)",
-        source="S0 section 3.3; after Mao, Shen, Yang, NIPS 2016 (arXiv 1603.09056)",
+        source="Orlandi, Pinardi: Application of Deep Learning on Image Deblurring, Bologna 2020; after Mao, Shen, Yang, NIPS 2016 (arXiv 1603.09056)",
         network="deblur_rednet.network:REDNet",
         geometry=_geometry,
         facts=Facts(parameters=1_076_739, kmacs_per_pixel=1071.0),

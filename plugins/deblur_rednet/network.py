@@ -1,7 +1,9 @@
-"""REDNet30 of S0 (section 3.3): 30 convolutions with activation before normalisation and symmetric skips.
+"""REDNet30: 30 convolutions with activation before normalisation and symmetric skips.
 
-After X. Mao, C. Shen, Y. Yang, "Image Restoration Using Very Deep Convolutional Encoder-Decoder Networks with Symmetric
-Skip Connections", NIPS 2016. Differences to RED30 there: 64 instead of 128 features, ELU and batch norm instead of ReLU.
+From the report "Application of Deep Learning on Image Deblurring" (Orlandi, Pinardi; Bologna, 2020), whose authors' code
+is nihil21/cnn-deblur; written anew from its facts and figures, under our own licence. The report follows X. Mao, C. Shen,
+Y. Yang, "Image Restoration Using Very Deep Convolutional Encoder-Decoder Networks with Symmetric Skip Connections", NIPS
+2016; differences to RED30 there: 64 instead of 128 features, ELU and batch norm instead of ReLU.
 """
 
 import torch
