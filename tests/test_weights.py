@@ -104,9 +104,10 @@ def test_a_damaged_header_is_refused_in_one_line(tmp_path: Path, header: str, sa
         resolve(Host.discover(), str(path))
 
 
-def test_an_unknown_tag_names_the_ones_there_are() -> None:
-    with pytest.raises(MissingError, match=r"no weights 'nonsense'; it has: "):
-        resolve(Host.discover(), "rednet30.nonsense")
+@pytest.mark.parametrize("tag", ["nonsense", "v1.2"])
+def test_an_unknown_tag_names_the_ones_there_are(tag: str) -> None:
+    with pytest.raises(MissingError, match=rf"no weights '{tag}'; it has: "):
+        resolve(Host.discover(), f"rednet30.{tag}")
 
 
 def test_an_empty_name_of_a_model_is_refused() -> None:

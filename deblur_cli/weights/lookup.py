@@ -62,9 +62,9 @@ def resolve(host: Host, spec: str, *, weights: Path | None = None) -> Source:
     path = Path(spec)
     if path.suffix in {".safetensors", ".pth", ".pt", ".ckpt"} or (path.is_dir() and spec not in host.models):
         return _from_file(host, _checkpoint(path))
-    name, _, tag = spec.rpartition(".")
-    if name and name in host.models:
-        return _released(host.model(name), tag)
+    name = next((name for name in host.models if spec.startswith(f"{name}.")), None)
+    if name is not None:  # a tag may hold dots, such as v1.2
+        return _released(host.model(name), spec.removeprefix(f"{name}."))
     model = host.model(spec)
     present = [item for item in model.weights if released_path(model, item) is not None]
     if not present:
