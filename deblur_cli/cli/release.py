@@ -43,6 +43,9 @@ def release(
             "--limit", metavar="N", min=1, help="Pictures a data set. Default: all.", show_default=False
         ),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace file and card of an earlier release.")
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -75,6 +78,7 @@ def release(
         limits=limits,
         host=Host.discover(),
         limit=limit,
+        overwrite=overwrite,
         progress=console.note,
     )
     if json:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from deblur_cli.data import Pair, open_pairs
-from deblur_cli.errors import UsageError
+from deblur_cli.errors import PictureError, UsageError
 from deblur_cli.evaluation.evaluate import evaluate
+from deblur_cli.host.checks import DeclarationError, require_name
 from deblur_cli.host.declarations import Metric
 from deblur_cli.host.manager import Host
 from deblur_cli.pictures.atomic import atomic_write
@@ -44,6 +45,7 @@ def release(
     limits: str,
     host: Host,
     limit: int | None = None,
+    overwrite: bool = False,
     progress: Callable[[str], None] = lambda message: None,
 ) -> Path:
     """Write NAME.TAG.safetensors and NAME.TAG.md into `folder`; returns the path of the weights.
@@ -54,14 +56,26 @@ def release(
     data : (data set or folder, split) to measure on
     licence : of the weights
     limit : pictures a set, None for all
+    overwrite : replace file and card of an earlier release
 
     Raises
     ------
-    UsageError : the file would be larger than 16 MB
+    UsageError : the tag is no name, the files exist, or they would be larger than 16 MB
     MissingError : the run or the data is not there
+    PictureError : a picture could not be measured
     """
+    try:
+        require_name(tag, "the tag")
+    except DeclarationError as error:
+        raise UsageError(str(error)) from error
     source = resolve(host, str(run))
     assert source.path is not None  # a run folder or file always has one
+    target = folder / f"{source.model.name}.{tag}.safetensors"
+    for path in (target, target.with_suffix(".md")):
+        if path.exists() and not overwrite:
+            raise UsageError(
+                f"{path} exists already; replace it with --overwrite, or choose another --tag or -o"
+            )
     metrics = [host.metric(name) for name in ("psnr", "ssim")]
     pairs = {f"{name}/{split}": (name, split, open_pairs(host, name, split=split)) for name, split in data}
     tensors = _floating(read_tensors(source.path))
@@ -74,16 +88,24 @@ def release(
     scores = []
     for label, (name, split, chosen) in pairs.items():
         progress(f"measuring {label}")
-        scores.append(_score(name, split, evaluate(restorer, chosen, metrics, limit=limit)))
+        found = evaluate(restorer, chosen, metrics, limit=limit)
+        if found.failures:
+            first = found.failures[0]
+            raise PictureError(
+                f"{label}: {len(found.failures)} pictures failed, first {first.name}: {first.error}; nothing was released"
+            )
+        scores.append(_score(name, split, found))
+    header = read_header(source.path)
     header = replace(
-        read_header(source.path),
+        header,
+        training_data=tuple(map(_set_name, header.training_data)),
         dtype=dtype,
         licence=licence,
         credits=tuple(credits),
         limits=limits,
         scores=tuple(scores),
     )
-    return _write(folder / f"{source.model.name}.{tag}.safetensors", stored, header, source)
+    return _write(target, stored, header, source)
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor], header: Header, source: Source) -> Path:
@@ -123,9 +145,14 @@ def _score(data: str, split: str, found: Any) -> dict[str, Any]:
     summary = found.summary().as_json()
     names = ("pictures", "blurry", "restored", "pooled_psnr_blurry", "pooled_psnr_restored")
     return {
-        "data": data if "/" not in data else Path(data).name,
+        "data": _set_name(data),
         "split": split,
         "conditions": CONDITIONS,
         "pairs_sha256": found.pairs_sha256,
         **{name: summary[name] for name in names},
     }
+
+
+def _set_name(data: str) -> str:
+    """A data set's name; of a folder only its own name: where it lay is nobody else's business."""
+    return Path(data).name if "/" in data or "\\" in data else data

@@ -23,7 +23,7 @@ def card_text(path: Path, header: Header, *, parameters: int, source: str) -> st
         f"| options | {_pairs(header.options)} |",
         f"| trained on | {', '.join(header.training_data)} |",
         f"| steps | {header.steps:,} |",
-        f"| recipe | {_pairs(header.recipe)} |",
+        f"| recipe | {_pairs({**header.recipe, 'summary': None})} |",
         f"| run record | SHA-256 `{header.run}` |",
         f"| licence of the weights | {header.licence} |",
         f"| made with | deblur-cli {header.tool_version} |",

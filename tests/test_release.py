@@ -1,0 +1,110 @@
+"""A release: one weights file and its card, with scores that `deblur eval` finds again."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from deblur_cli.weights import read_header, read_tensors, write_weights
+
+
+@pytest.fixture
+def pairs_folder(tmp_path: Path, photo: np.ndarray) -> Path:
+    """Two pairs: a photograph and its mirror image, blurred."""
+    folder = tmp_path / "my-pairs"
+    for name, sharp in (("a", photo), ("b", photo[:, ::-1])):
+        blurry = np.rint(gaussian_filter(sharp.astype(float), (1.2, 1.2, 0))).astype(np.uint8)
+        for kind, pixels in (("sharp", sharp), ("blur", blurry)):
+            path = folder / kind / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    return folder
+
+
+def test_a_release_holds_the_scores_that_eval_measures(
+    pairs_folder: Path, rednet_weights: Path, run, tmp_path: Path
+) -> None:
+    words = ("--tag", "mine", "--licence", "CC0", "--credit", "me", "--limits", "two pictures", "-o", "out")
+    done = run("release", rednet_weights, "--data", pairs_folder, *words, "--json")
+    assert done.code == 0, done.err
+    weights = tmp_path / "out" / "rednet30.mine.safetensors"
+    header = read_header(weights)
+    (score,) = header.scores
+    assert run("eval", "--data", pairs_folder, "-m", weights, "--csv", "eval.csv").code == 0
+    (row,) = csv.DictReader((tmp_path / "eval.csv").read_text().splitlines())
+    assert score["pictures"] == 2
+    for key, name in (("psnr_restored", "psnr"), ("ssim_restored", "ssim")):
+        assert float(row[key]) == pytest.approx(score["restored"][name], abs=2e-4)
+    assert (header.licence, header.credits, header.limits) == ("CC0", ("me",), "two pictures")
+
+
+def test_the_card_says_what_the_header_says_and_no_path(
+    pairs_folder: Path, rednet_weights: Path, run, tmp_path: Path
+) -> None:
+    done = run(
+        "release", rednet_weights, "--data", pairs_folder, "--tag", "mine", "--licence", "CC0", "-o", "out"
+    )
+    assert done.code == 0, done.err
+    card = (tmp_path / "out" / "rednet30.mine.md").read_text()
+    header = read_header(tmp_path / "out" / "rednet30.mine.safetensors")
+    assert f"{header.scores[0]['restored']['psnr']:.3f}" in card
+    assert "| my-pairs | val | 2 |" in card
+    assert "| licence of the weights | CC0 |" in card
+    assert str(tmp_path) not in card
+    assert str(tmp_path) not in str(header)
+
+
+def test_a_release_of_nothing_is_refused(run, tmp_path: Path) -> None:
+    done = run("release", "nothing", "--tag", "mine", "--data", "sample", "--licence", "CC0")
+    assert done.code == 4, done.err
+    assert "nothing" in done.err
+
+
+@pytest.mark.parametrize("tag", ["../../x", "/", "", "a\nb"])
+def test_a_tag_that_is_no_name_is_refused(pairs_folder: Path, rednet_weights: Path, run, tag: str) -> None:
+    words = ("--data", pairs_folder, "--licence", "CC0", "-o", "out", "--tag", tag)
+    done = run("release", rednet_weights, *words)
+    assert done.code == 2, done.err
+    assert "the tag is" in done.err
+    assert not Path("out").exists()
+
+
+def test_a_release_replaces_an_earlier_one_only_when_told_to(
+    pairs_folder: Path, rednet_weights: Path, run, tmp_path: Path
+) -> None:
+    words = (
+        "release",
+        rednet_weights,
+        "--data",
+        pairs_folder,
+        "--licence",
+        "CC0",
+        "-o",
+        "out",
+        "--tag",
+        "v1.2",
+    )
+    assert run(*words).code == 0
+    card = tmp_path / "out" / "rednet30.v1.2.md"
+    card.write_text("mine")
+    done = run(*words)
+    assert done.code == 2
+    assert "--overwrite" in done.err
+    assert card.read_text() == "mine"
+    assert run(*words, "--overwrite").code == 0
+    assert "CC0" in card.read_text()
+
+
+def test_weights_that_give_no_numbers_are_not_released(
+    pairs_folder: Path, rednet_weights: Path, run, tmp_path: Path
+) -> None:
+    tensors = {name: value * float("nan") for name, value in read_tensors(rednet_weights).items()}
+    write_weights(tmp_path / "broken.safetensors", tensors, read_header(rednet_weights))
+    words = ("--data", pairs_folder, "--tag", "mine", "--licence", "CC0", "-o", "out")
+    done = run("release", "broken.safetensors", *words)
+    assert done.code == 1, done.err
+    assert "weights may be broken" in done.err
+    assert not (tmp_path / "out").exists()
