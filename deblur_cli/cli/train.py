@@ -154,7 +154,7 @@ def train(
             request,
             folder,
             host=host,
-            command=sys.argv,
+            command=["deblur", *sys.argv[1:]],
             resume=resume,
             should_stop=lambda: stop.wanted,
             report=reporter,
