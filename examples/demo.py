@@ -17,9 +17,10 @@ from PIL import Image
 from skimage import data
 
 from deblur_cli.blur import camera_shake, jpeg, noise
-from deblur_cli.blur.light import Light, decode, encode, from_integers, to_8_bit
+from deblur_cli.blur.light import Light, decode, encode
 from deblur_cli.evaluation.grid import side_by_side
 from deblur_cli.metrics.full_reference import psnr, ssim
+from deblur_cli.pictures.scaling import from_integers, to_8_bit
 
 Pixels = NDArray[np.uint8]
 Metric = Callable[[NDArray[np.float32], NDArray[np.float32]], float]

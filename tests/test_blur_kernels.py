@@ -13,10 +13,11 @@ from skimage import data
 from deblur_cli.blur import gaussian, identity, jpeg, noise
 from deblur_cli.blur.gaussian import Form, Gaussian
 from deblur_cli.blur.jpeg import Jpeg, Subsampling
-from deblur_cli.blur.light import Light, decode, encode, from_integers, to_8_bit
+from deblur_cli.blur.light import Light, decode, encode
 from deblur_cli.blur.noise import Kind, Noise
 from deblur_cli.blur.randomness import Role, choice, generator, integer, log_uniform, normal, uniform
 from deblur_cli.errors import PictureError, UsageError
+from deblur_cli.pictures.scaling import from_integers, to_8_bit
 
 SIGMAS = (0.3, 0.5, 1.0, 1.7, 2.5, 3.0)
 

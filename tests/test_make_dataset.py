@@ -12,12 +12,13 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from deblur_cli.blur.light import Light, decode, encode, from_integers, to_8_bit
+from deblur_cli.blur.light import Light, decode, encode
 from deblur_cli.data import open_pairs
 from deblur_cli.data.making import make_dataset
 from deblur_cli.data.synthesis import Degrade
 from deblur_cli.errors import MissingError, UsageError
 from deblur_cli.host.manager import Host
+from deblur_cli.pictures.scaling import from_integers, to_8_bit
 
 MIXED = Degrade(
     blurs=("camera_shake", "gaussian", "identity"), light=Light.LINEAR, sigma=(0.4, 3.0), max_extent_px=6.0,

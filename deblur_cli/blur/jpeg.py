@@ -7,9 +7,9 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 
-from deblur_cli.blur.light import from_integers, to_8_bit
 from deblur_cli.blur.params import check_ranges, scalar
 from deblur_cli.blur.randomness import choice, integer
+from deblur_cli.pictures.scaling import from_integers, to_8_bit
 
 
 class Subsampling(StrEnum):

@@ -1,14 +1,10 @@
 """Which quantity a step acts on: code values as stored, or light. Sensors add light, so blur of photographs is linear."""
 
 from enum import StrEnum
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Image = NDArray[np.float32]
-Pixels = np.ndarray[Any, np.dtype[np.uint8 | np.uint16]]
-"""Integers as pictures are stored. `Any`: NumPy has no way to write a shape such as (H, W, C)."""
+from deblur_cli.pictures.scaling import Image
 
 
 class Light(StrEnum):
@@ -17,17 +13,6 @@ class Light(StrEnum):
     SRGB = "srgb"  # code values as stored
     LINEAR = "linear"  # light, by the curve of IEC 61966-2-1
     GAMMA22 = "gamma2.2"  # light, by a plain power
-
-
-def from_integers(pixels: Pixels) -> Image:
-    """Integers of 8 or 16 bit to float32 in [0, 1]."""
-    return np.divide(pixels, np.iinfo(pixels.dtype).max, dtype=np.float64).astype(np.float32)
-
-
-def to_8_bit(image: Image) -> NDArray[np.uint8]:
-    """Values in [0, 1] to 8 bit: clipped, rounded to nearest, ties to even."""
-    scaled: Image = np.clip(image, 0, 1) * np.float32(255)
-    return np.rint(scaled).astype(np.uint8)
 
 
 def decode(image: Image, light: Light) -> Image:

@@ -84,12 +84,10 @@ def _photograph() -> "NDArray[np.float32]":
 
 
 def _read(path: Path) -> "NDArray[np.float32]":
-    import numpy as np
-
     from deblur_cli.pictures import read_picture
+    from deblur_cli.pictures.scaling import from_integers
 
-    picture = read_picture(path)
-    return picture.pixels.astype(np.float32) / np.float32(np.iinfo(picture.pixels.dtype).max)
+    return from_integers(read_picture(path).pixels)
 
 
 def _restorer(

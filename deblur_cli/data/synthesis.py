@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 
 from deblur_cli.blur import camera_shake, gaussian, jpeg, noise
 from deblur_cli.blur.borders import Border, Window, crop
-from deblur_cli.blur.light import Light, Pixels, decode, encode, from_integers, to_8_bit
+from deblur_cli.blur.light import Light, decode, encode
 from deblur_cli.blur.randomness import PAIR_SLOT, Range, Role, choice, generator, integer
 from deblur_cli.errors import UsageError
 from deblur_cli.host.declarations import Degradation, import_object
+from deblur_cli.pictures.picture import Pixels
+from deblur_cli.pictures.scaling import from_integers, to_8_bit
 
 BLURS = ("camera_shake", "gaussian", "identity")
 

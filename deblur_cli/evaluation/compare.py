@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from deblur_cli.errors import PictureError
 from deblur_cli.evaluation.evaluate import FloatPicture, RestoresArrays, metric_function, require_numbers
@@ -13,6 +12,7 @@ from deblur_cli.evaluation.regions import Pixels8, Region, find_regions
 from deblur_cli.evaluation.tables import format_value
 from deblur_cli.host.declarations import Metric
 from deblur_cli.pictures.picture import Pixels
+from deblur_cli.pictures.scaling import from_integers, to_8_bit
 
 AUTOMATIC_REGIONS = 2
 
@@ -56,8 +56,8 @@ def compare_results(
     ------
     PictureError : the two pictures differ in size, or a network gives no numbers
     """
-    given = _unit(blurry)
-    target = None if sharp is None else _unit(sharp)
+    given = from_integers(blurry)
+    target = None if sharp is None else from_integers(sharp)
     if target is not None:
         if target.shape[:2] != given.shape[:2]:
             raise PictureError(
@@ -73,7 +73,7 @@ def compare_results(
             if target is None
             else {name: function(picture, target) for name, function in functions.items()}
         )
-        return Shown(label=label, pixels=_rounded(picture), scores=scores)
+        return Shown(label=label, pixels=to_8_bit(picture), scores=scores)
 
     restored = []
     for label, restorer in restorers.items():
@@ -85,7 +85,7 @@ def compare_results(
         metrics=tuple(metrics),
         blurry=show("blurred", given),
         restored=tuple(restored),
-        sharp=None if target is None else Shown(label="sharp", pixels=_rounded(target), scores={}),
+        sharp=None if target is None else Shown(label="sharp", pixels=to_8_bit(target), scores={}),
     )
 
 
@@ -118,15 +118,6 @@ def _caption(metrics: Sequence[Metric], scores: Mapping[str, float]) -> str:
         for metric in metrics
         if metric.name in scores
     )
-
-
-def _unit(pixels: Pixels) -> FloatPicture:
-    return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
-
-
-def _rounded(picture: FloatPicture) -> Pixels8:
-    rounded: npt.NDArray[np.uint8] = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
-    return rounded
 
 
 def _size(picture: FloatPicture) -> str:

@@ -12,6 +12,7 @@ from deblur_cli.errors import PictureError
 from deblur_cli.evaluation.records import Evaluation, FailedPicture, PictureRecord, Progress
 from deblur_cli.host.declarations import Metric, import_object
 from deblur_cli.metrics.full_reference import mse
+from deblur_cli.pictures.scaling import from_integers
 
 if TYPE_CHECKING:
     from deblur_cli.data import Pair
@@ -110,7 +111,7 @@ def _measure_pair(
                 f"cannot use the pair {pair.name}: blurred {_size(blurry_8bit)}, sharp {_size(sharp_8bit)}; "
                 "both must be of one size"
             )
-        blurry, sharp = as_float(blurry_8bit), as_float(sharp_8bit)
+        blurry, sharp = from_integers(blurry_8bit), from_integers(sharp_8bit)
         blurry_scores = {metric: function(blurry, sharp) for metric, function in functions.items()}
     except PictureError as error:
         for collector in collectors.values():
@@ -140,11 +141,6 @@ def _measure_pair(
             seconds=seconds,
         )
         collectors[name].add(record, digest)
-
-
-def as_float(pixels: npt.NDArray[np.uint8]) -> FloatPicture:
-    """8-bit values as float32 in [0, 1]."""
-    return pixels.astype(np.float32) / np.float32(255)
 
 
 def metric_function(metric: Metric) -> MetricFunction:

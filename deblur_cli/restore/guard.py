@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deblur_cli.errors import PictureError
+from deblur_cli.pictures.scaling import from_integers
 
 STRIP_PIXELS = 1 << 18
 """Looked at together: a few MB as float32."""
@@ -63,7 +64,7 @@ def inspect(before: _Pixels, after: _Pixels, *, non_finite: int = 0) -> tuple[Al
     """
     tally = _Tally(channels=before.shape[2])
     for rows in _strips(before.shape[0], before.shape[1]):
-        tally.add(_unit(before[rows]), _unit(after[rows]))
+        tally.add(from_integers(before[rows]), from_integers(after[rows]))
     alarms = [
         _not_a_number(non_finite, after.size),
         _saturation(tally),
@@ -178,10 +179,6 @@ def _strips(height: int, width: int) -> Iterator[slice]:
     rows = max(_BLOCK_PX, STRIP_PIXELS // width // _BLOCK_PX * _BLOCK_PX)
     every = max(1, -(-height * width // MOST_PIXELS))
     return (slice(top, min(top + rows, height)) for top in range(0, height, rows * every))
-
-
-def _unit(pixels: _Pixels) -> _Floats:
-    return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
 
 
 def _percent(share: float) -> str:

@@ -1,0 +1,19 @@
+"""Between integers, as pictures are stored, and values in [0, 1]."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deblur_cli.pictures.picture import Pixels
+
+Image = NDArray[np.float32]
+
+
+def from_integers(pixels: Pixels) -> Image:
+    """Integers of 8 or 16 bit to float32 in [0, 1]."""
+    return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
+
+
+def to_8_bit(image: Image) -> NDArray[np.uint8]:
+    """Values in [0, 1] to 8 bit: clipped, rounded to nearest, ties to even."""
+    scaled: Image = np.clip(image, 0, 1) * np.float32(255)
+    return np.rint(scaled).astype(np.uint8)
