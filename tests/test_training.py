@@ -240,8 +240,8 @@ def test_runs_without_a_name_are_numbered(pairs_folder: Path, run, tmp_path: Pat
         (("--resume", "-o", "none"), 4, "holds no run to resume"),
     ],
 )
-def test_what_cannot_be_trained_is_said_in_one_line(
-    pairs_folder: Path, run, words: tuple[str, ...], code: int, said: str
+def test_what_cannot_be_trained_is_said_in_one_line_and_begins_no_run(
+    pairs_folder: Path, run, tmp_path: Path, words: tuple[str, ...], code: int, said: str
 ) -> None:
     given = [str(pairs_folder) if word == "PAIRS" else word for word in words]
     done = run("train", "-m", "rednet30", *given)
@@ -249,6 +249,20 @@ def test_what_cannot_be_trained_is_said_in_one_line(
     assert said in done.err
     lines = done.err.strip().splitlines()
     assert all(line.startswith("  ") for line in lines[1:]), done.err  # where it looked may follow, indented
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_seed_has_63_bits(pairs_folder: Path, run) -> None:
+    words = ("train", "--data", pairs_folder, "-m", "rednet30", "-o", "mine", "--steps", "1", *SMALL)
+    done = run(*words, "--seed", str(2**63))
+    assert done.code == 2
+    assert "--seed" in done.err
+    assert run(*words, "--seed", str(2**63 - 1)).code == 0
+
+
+def test_more_workers_than_processors_are_not_started(pairs_folder: Path, tmp_path: Path) -> None:
+    train(request(pairs_folder, steps=2, workers=100_000), tmp_path / "run")  # warnings are errors here
+    assert (tmp_path / "run" / "last").is_dir()
 
 
 def test_a_run_is_never_written_over(pairs_folder: Path, run) -> None:

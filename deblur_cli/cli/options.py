@@ -136,7 +136,10 @@ Strength = Annotated[
         help="Share of the restored picture in the result; 0 is the input.",
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of all random numbers.")]
+Seed = Annotated[
+    int,  # PyTorch takes 64 bits
+    typer.Option("--seed", metavar="N", min=0, max=2**63 - 1, help="Seed of all random numbers."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, one object a line.")]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Say nothing but errors.", callback=_set_quiet, is_eager=True)

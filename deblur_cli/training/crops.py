@@ -1,5 +1,6 @@
 """Training crops: item `i` of epoch `e` depends on (seed, e, i) alone, so neither workers nor interruptions change it."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -80,6 +81,12 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         return self._cache[owner]
 
 
+def _processors() -> int:
+    """Processors that this process may use; macOS and Windows tell of all only."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
+
+
 def batches(
     crops: Crops, *, epoch: int, start: int, batch_size: int, workers: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -92,7 +99,7 @@ def batches(
     loader = DataLoader(
         crops,
         batch_sampler=[order[i * batch_size : (i + 1) * batch_size] for i in range(start, count)],
-        num_workers=workers,
+        num_workers=min(workers, _processors()),  # more would wait for each other, and PyTorch warns
         generator=torch.Generator(),  # else each loader takes a number from the network's generator
     )
     for blurry, sharp in loader:

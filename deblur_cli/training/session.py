@@ -88,6 +88,7 @@ def run_training(
         steps=request.steps,
         minutes=request.minutes,
     )
+    state = _begin(model, options, recipe, request, host=host, device=device)
     run = RunFolder(folder)
     environment = _environment(device)
     if resume:
@@ -114,7 +115,6 @@ def run_training(
         run=hashlib.sha256((folder / "run.json").read_bytes()).hexdigest(),
         tool_version=__version__,
     )
-    state = _begin(model, options, recipe, request, host=host, device=device)
     if resume:
         _go_on(state, run, warn)
     job = Job(
