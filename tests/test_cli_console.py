@@ -141,6 +141,22 @@ def test_work_of_one_step_draws_no_bar_of_its_own():
     assert "tiles" not in seen
 
 
+SHARE = """
+from deblur_cli.cli import console
+with console.share("training") as report:
+    if report is not None:
+        report(0.5, "step 7")
+"""
+
+
+def test_a_long_job_shows_its_share_and_the_time_left():
+    _, seen = on_terminal(SHARE)
+    assert "step 7" in seen
+    assert "50 %" in seen
+    assert "left" in seen
+    assert subprocess.run([sys.executable, "-c", SHARE], capture_output=True, text=True).stderr == ""
+
+
 def test_no_bars_without_a_terminal():
     done = subprocess.run([sys.executable, "-c", BARS], capture_output=True, text=True)
     assert done.stderr == ""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress, ProgressColumn, TaskID
 
 
 class Verbosity(IntEnum):
@@ -202,6 +202,24 @@ def steps(description: str) -> Iterator[Callable[[int, int], None]]:
                 bars.remove_task(task)
 
 
+@contextmanager
+def share(description: str) -> Iterator[Callable[[float, str], None] | None]:
+    """A bar over one long job that knows which share of it is done; None where no bar is drawn.
+
+    Yields
+    ------
+    report(share in [0, 1], description)
+    """
+    if is_quiet() or not is_terminal(sys.stderr):
+        yield None
+        return
+    from rich.progress import TextColumn
+
+    with _new_bars(TextColumn("{task.percentage:.0f} %")) as bars:
+        task = bars.add_task(description, total=1.0)
+        yield lambda done, text: bars.update(task, completed=done, description=text)
+
+
 def _reporter(bars: "Progress", description: str) -> Callable[[int, int], None]:
     """A function that draws (done, total) as a task of its own, made at the first step of several."""
     tasks: list[TaskID] = []
@@ -215,7 +233,8 @@ def _reporter(bars: "Progress", description: str) -> Callable[[int, int], None]:
     return report
 
 
-def _new_bars() -> "Progress":
+def _new_bars(amount: "ProgressColumn | None" = None) -> "Progress":
+    """Bars with the time left. amount : how far they are, by default as "done/total"."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -227,7 +246,7 @@ def _new_bars() -> "Progress":
     )
 
     return Progress(
-        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        TextColumn("{task.description}", markup=False), BarColumn(), amount or MofNCompleteColumn(), TimeElapsedColumn(),
         TextColumn("left"), TimeRemainingColumn(),
         console=Console(file=sys.stderr), transient=True,
         redirect_stdout=is_terminal(sys.stdout),  # a piped stdout must not end up on stderr

@@ -10,6 +10,8 @@ from deblur_cli.cli import console
 from deblur_cli.cli.options import Device, Dtype, Json, ModelName, Quiet, Seed, Verbose, was_typed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from deblur_cli.host.manager import Host
     from deblur_cli.training.engine import Progress
     from deblur_cli.training.session import Request
@@ -149,7 +151,8 @@ def train(
             rest={"seed": seed, "workers": workers, "device": device, "dtype": dtype, "init": init},
         )
     title = f"training {request.model} on {', '.join(request.data)}, run folder {folder}"
-    with stop_on_signals() as stop, _Reporter(title) as reporter:
+    with stop_on_signals() as stop, console.share("training") as bar:
+        reporter = _Reporter(title, bar)
         finished = run_training(
             request,
             folder,
@@ -269,35 +272,12 @@ def _next_folder(model: str, data: list[str]) -> Path:
 class _Reporter:
     """Shows progress: a bar on a terminal, else a line now and then; and the scores of each epoch."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, bar: "Callable[[float, str], None] | None") -> None:
         self.step = 0
         self._title: str | None = title  # said with the first step: a request that fails gets one line only
         self.scores: dict[str, float] | None = None
         self._said = -_SAY_EVERY_S
-        self._bar: Any = None  # rich.progress.Progress, imported when a bar is drawn
-
-    def __enter__(self) -> "_Reporter":
-        if console.is_terminal(sys.stderr) and not console.is_quiet():
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.percentage:.0f} %"),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-                transient=True,
-            )
-            self._bar.add_task("training", total=1.0)
-            self._bar.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self._bar = bar
 
     def __call__(self, progress: "Progress") -> None:
         from dataclasses import asdict
@@ -311,7 +291,7 @@ class _Reporter:
             f"lr {progress.lr:.1e}, {progress.images_per_second:.1f} images/s"
         )
         if self._bar is not None:
-            self._bar.update(0, completed=progress.done, description=line)
+            self._bar(progress.done, line)
         if progress.validation is not None:
             self.scores = asdict(progress.validation)
             found = progress.validation
