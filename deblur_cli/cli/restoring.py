@@ -124,9 +124,8 @@ def _restore(job: Job, restorer: "Restorer", source: "Source", settings: Setting
         region=settings.region,
     )
     dtype = restorer.dtype_for(picture.pixels.dtype)
-    del (
-        picture
-    )  # the encoder needs a copy of its own: three pictures at once would break the promise of --max-memory
+    # the encoder needs a copy of its own: three pictures at once would break the promise of --max-memory
+    del picture
     kept = _write(restored, job, settings)
     seconds = time.perf_counter() - start
     facts = {
