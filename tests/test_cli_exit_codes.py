@@ -53,6 +53,7 @@ def test_1_when_the_only_input_failed(run, identity):
         ["photo.png", "--suffix", ""],
         ["photo.png", "--suffix", "a/b"],
         ["photo.png", "-o", ""],
+        ["photo.png", "-o", "x.png", "--format", "jpg"],
         ["photo.png", "--nosuchoption"],
         ["deblur"],
         ["trian"],

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from deblur_cli.errors import UsageError
 from deblur_cli.pictures.atomic import refuse_input_as_output
+from deblur_cli.pictures.formats import WRITABLE, format_by_name
 from deblur_cli.pictures.naming import default_output
 
 STREAM = "-"
@@ -78,6 +79,13 @@ def plan_jobs(inputs: Sequence[Input], naming: Naming) -> tuple[list[Job], list[
 def _check(naming: Naming) -> None:
     if naming.output == "":
         raise UsageError("-o names nothing; give a file, a FOLDER/ (./ is this one), or - for stdout")
+    if naming.format is not None and naming.output not in (None, STREAM):
+        named = Path(str(naming.output)).suffix.lower()
+        wanted = format_by_name(naming.format)
+        if any(named in known.extensions for known in WRITABLE if known is not wanted):
+            raise UsageError(
+                f"-o {naming.output} and --format {naming.format} contradict each other; leave out one"
+            )
     if naming.suffix is not None and Path(f"x{naming.suffix}").name != f"x{naming.suffix}":
         raise UsageError(f"--suffix {naming.suffix}: it is part of a name; give a folder with -o FOLDER/")
 
