@@ -68,19 +68,21 @@ def release(
         item.rpartition(":") if ":" in item and not Path(item).exists() else (item, "", "val")
         for item in data
     ]
-    path = make_release(
-        run,
-        output,
-        tag=tag,
-        data=[(name, split) for name, _, split in named],
-        licence=licence,
-        credits=credit or [],
-        limits=limits,
-        host=Host.discover(),
-        limit=limit,
-        overwrite=overwrite,
-        progress=console.note,
-    )
+    with console.steps("pictures") as measured:
+        path = make_release(
+            run,
+            output,
+            tag=tag,
+            data=[(name, split) for name, _, split in named],
+            licence=licence,
+            credits=credit or [],
+            limits=limits,
+            host=Host.discover(),
+            limit=limit,
+            overwrite=overwrite,
+            progress=console.note,
+            pictures=measured,
+        )
     if json:
         console.json_line({"weights": path, "card": path.with_suffix(".md"), "sha256": file_sha256(path)})
     else:

@@ -11,6 +11,7 @@ from torch import Tensor
 from deblur_cli.data import Pair, open_pairs
 from deblur_cli.errors import PictureError, UsageError
 from deblur_cli.evaluation.evaluate import evaluate
+from deblur_cli.evaluation.records import Progress
 from deblur_cli.host.checks import DeclarationError, require_name
 from deblur_cli.host.declarations import Metric
 from deblur_cli.host.manager import Host
@@ -47,6 +48,7 @@ def release(
     limit: int | None = None,
     overwrite: bool = False,
     progress: Callable[[str], None] = lambda message: None,
+    pictures: Progress | None = None,
 ) -> Path:
     """Write NAME.TAG.safetensors and NAME.TAG.md into `folder`; returns the path of the weights.
 
@@ -56,6 +58,7 @@ def release(
     data : (data set or folder, split) to measure on
     licence : of the weights
     limit : pictures a set, None for all
+    progress, pictures : told what is done now, and after each picture of a set
     overwrite : replace file and card of an earlier release
 
     Raises
@@ -88,7 +91,7 @@ def release(
     scores = []
     for label, (name, split, chosen) in pairs.items():
         progress(f"measuring {label}")
-        found = evaluate(restorer, chosen, metrics, limit=limit)
+        found = evaluate(restorer, chosen, metrics, limit=limit, progress=pictures)
         if found.failures:
             first = found.failures[0]
             raise PictureError(
