@@ -1,6 +1,7 @@
 """The sample pairs are made once, without the network, the same each time, and never half."""
 
 import json
+import shutil
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
@@ -61,6 +62,21 @@ def test_made_pairs_are_used_again_and_made_by_two_at_once_only_kept_once(tmp_pa
     monkeypatch.setattr(socket, "socket", None)  # nothing may ask the network
     assert len(sample(tmp_path, "val")) == 6
     assert (folder / "val" / "meta.jsonl").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("harm", ["removed", "emptied", "no sums"])
+def test_a_damaged_cache_is_made_anew(cache, tmp_path, harm):
+    shutil.copytree(cache, tmp_path / "cache")
+    (folder,) = (tmp_path / "cache").iterdir()
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    victim = folder / ("sha256.json" if harm == "no sums" else "val/sharp/0_astronaut.png")
+    if harm == "emptied":
+        victim.write_bytes(b"")
+    else:
+        victim.unlink()
+    assert len(sample(tmp_path / "cache", "val")) == 6
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert list((tmp_path / "cache").iterdir()) == [folder]
 
 
 def test_a_cache_that_cannot_be_written_is_one_clear_error(tmp_path):

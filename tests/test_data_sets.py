@@ -142,6 +142,8 @@ def test_a_misspelt_data_set_is_answered_with_the_near_ones(host):
         open_pairs(host, "xyz", split="val")
     with pytest.raises(MissingError, match=r"no pairs in .*xyz: there is no such folder"):
         open_pairs(host, "somewhere/xyz", split="val")
+    with pytest.raises(UsageError, match="the name of the data is empty"):
+        open_pairs(host, "", split="val")
     with pytest.raises(UsageError, match="no split 'dev'; there are: train, val, test"):
         open_pairs(host, "gopro", split="dev")
 

@@ -9,7 +9,7 @@ import hashlib
 import importlib.util
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
@@ -65,6 +65,9 @@ _SHOTS = {
 }
 
 
+_SUMS = "sha256.json"
+
+
 def sample(root: Path, split: str) -> Sequence[Pair]:
     """The pairs of a split, "train" or "val", six of 256 x 256 px each.
 
@@ -82,7 +85,7 @@ def sample(root: Path, split: str) -> Sequence[Pair]:
     }
     key = hashlib.sha256(json.dumps([SIDE_PX, recipe, versions()]).encode()).hexdigest()[:12]
     folder = root / f"sample-{key}"
-    if not folder.is_dir():
+    if not _is_whole(folder):  # cleaners of caches remove single files
         _make_whole_or_not_at_all(folder)
     return match_folders(folder / split / "blur", folder / split / "sharp")
 
@@ -110,9 +113,11 @@ def photograph(file: str) -> Pixels:
 
 def _make_whole_or_not_at_all(folder: Path) -> None:
     """Make all pairs beside `folder`, then give them its name; another process may be doing the same."""
-    temporary = folder.with_name(f".{folder.name}-{token_hex(6)}.part")
+    temporary, damaged = (folder.with_name(f".{folder.name}-{token_hex(6)}.{end}") for end in ("part", "old"))
     try:
         _make(temporary)
+        if folder.exists() and not _is_whole(folder):  # nobody else has mended it meanwhile
+            folder.rename(damaged)
         with contextlib.suppress(OSError):  # the other one was first, and its pairs are the same
             temporary.rename(folder)
     except OSError as error:
@@ -121,6 +126,20 @@ def _make_whole_or_not_at_all(folder: Path) -> None:
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(damaged, ignore_errors=True)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether the pairs are there as they were made."""
+    try:
+        sums = json.loads((folder / _SUMS).read_text(encoding="utf-8"))
+        return bool(_sums(folder, sums) == sums)
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def _sums(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
 
 
 def _make(folder: Path) -> None:
@@ -138,3 +157,5 @@ def _make(folder: Path) -> None:
                 {"name": name, "source": shot.file, "top": shot.top, "left": shot.left, **made.record}
             )
         write_text(folder / split / "meta.jsonl", "".join(json.dumps(record) + "\n" for record in records))
+    made_files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    write_text(folder / _SUMS, json.dumps(_sums(folder, made_files)))

@@ -41,11 +41,13 @@ def open_pairs(
     Raises
     ------
     MissingError : no such set, or no pairs in it; says which layout is expected and where it looked
-    UsageError : no such split
+    UsageError : no such split, or an empty name
     PictureError : a blurred picture has no sharp one
     """
     if split not in SPLITS:
         raise UsageError(f"there is no split {split!r}; there are: {', '.join(SPLITS)}")
+    if spec == "":
+        raise UsageError("the name of the data is empty; give a data set or a folder")
     if isinstance(spec, str) and spec in host.datasets:
         return _open_named(host.datasets[spec], split=split, environ=environ)
     folder = Path(spec).expanduser()
