@@ -126,9 +126,10 @@ def test_the_measured_figure_is_kept_and_a_damaged_one_is_measured_again(
     first = tiny(max_memory="100MB").plan(1500, 2000)
     (kept,) = (tmp_path / "memory").iterdir()
     content = kept.read_text()
-    kept.write_text("{")
-    assert tiny(max_memory="100MB").plan(1500, 2000) == first
-    assert kept.read_text() == content
+    for damaged in ("{", "[]", '{"points": []}', '{"points": [[0, 0]]}', '{"points": [[9, 1], [4, 2]]}'):
+        kept.write_text(damaged)
+        assert tiny(max_memory="100MB").plan(1500, 2000) == first
+        assert kept.read_text() == content
     kept.write_text('{"points": [[4096, 1000000000]]}')
     with pytest.raises(NotEnoughRoomError):
         tiny(max_memory="100MB").plan(1500, 2000)

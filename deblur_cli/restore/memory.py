@@ -241,9 +241,12 @@ def _device_name(device: torch.device) -> str:
 def _read_cache(path: Path) -> MemoryModel | None:
     try:
         points = json.loads(path.read_text(encoding="utf-8"))["points"]
-        return MemoryModel(points=tuple((int(pixels), int(num_bytes)) for pixels, num_bytes in points))
-    except (OSError, ValueError, KeyError, TypeError):  # absent or damaged: measured again
+        model = MemoryModel(points=tuple((int(pixels), int(num_bytes)) for pixels, num_bytes in points))
+    except (OSError, ValueError, OverflowError, KeyError, TypeError):  # absent or damaged: measured again
         return None
+    sizes = [0, *(pixels for pixels, _ in model.points)]
+    grows = len(sizes) > 1 and all(small < large for small, large in zip(sizes, sizes[1:], strict=False))
+    return model if grows and all(num_bytes >= 0 for _, num_bytes in model.points) else None
 
 
 def _write_cache(path: Path, model: MemoryModel) -> None:
