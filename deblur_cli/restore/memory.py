@@ -6,6 +6,7 @@ counted. That takes a second, once for each model, dtype and device; the result 
 
 import ctypes
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -245,7 +246,7 @@ def _read_cache(path: Path) -> MemoryModel | None:
     except (OSError, ValueError, OverflowError, KeyError, TypeError):  # absent or damaged: measured again
         return None
     sizes = [0, *(pixels for pixels, _ in model.points)]
-    grows = len(sizes) > 1 and all(small < large for small, large in zip(sizes, sizes[1:], strict=False))
+    grows = len(sizes) > 1 and all(small < large for small, large in itertools.pairwise(sizes))
     return model if grows and all(num_bytes >= 0 for _, num_bytes in model.points) else None
 
 
