@@ -47,6 +47,12 @@ def test_a_file_name_with_a_comma_stays_one_value(tmp_path, monkeypatch):
     ]
 
 
+def test_a_text_with_commas_and_blanks_stays_one_value() -> None:
+    credit = "S. Nah, T. H. Kim, K. M. Lee, CVPR 2017"
+    assert spread_values(["--credit", credit, "me"], {"--credit"}) == ["--credit", credit, "--credit", "me"]
+
+
+
 def _command_line(function):
     app = typer.Typer()
     app.command(cls=Command)(function)

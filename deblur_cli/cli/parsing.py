@@ -141,7 +141,8 @@ def load_command(name: str, entry: Entry) -> "ClickCommand":
 def spread_values(args: Sequence[str], several: set[str]) -> list[str]:
     """Repeat each option in `several` before every one of its values.
 
-    Values run up to the next option or `--`; commas separate values too, unless a file of that name exists.
+    Values run up to the next option or `--`; commas separate values too, but not in a text with blanks or in the name of a
+    file that exists.
 
     >>> spread_values(["--metrics", "psnr", "ssim", "-n", "3"], {"--metrics"})
     ['--metrics', 'psnr', '--metrics', 'ssim', '-n', '3']
@@ -174,7 +175,8 @@ def _without_flag_types(params: "list[Parameter]") -> "list[Parameter]":
 
 
 def _repeat(name: str, value: str) -> list[str]:
-    parts = [value] if os.path.exists(value) else [part for part in value.split(",") if part]
+    is_one = " " in value or os.path.exists(value)
+    parts = [value] if is_one else [part for part in value.split(",") if part]
     return [word for part in parts or [""] for word in (name, part)]
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from deblur_cli import Facts, Geometry, Model, Option, Recipe, hookimpl
+from deblur_cli import Facts, Geometry, Model, Option, Recipe, Weights, hookimpl
 
 API = 1
 
@@ -62,6 +62,13 @@ MODELS = (
         },
         recipes={"fast": FAST, "report": REPORT},
         preference=1,
+        weights=(
+            Weights(
+                tag="photo",
+                file="rednet30.photo.safetensors",
+                sha256="bf55239c6765b088c3d8b65d4a3be2ddf3026a370cbf182e94a7d1bde0428158",
+            ),
+        ),
         tiny={"depth": 2, "width": 8},
     ),
 )
