@@ -52,7 +52,6 @@ def test_a_text_with_commas_and_blanks_stays_one_value() -> None:
     assert spread_values(["--credit", credit, "me"], {"--credit"}) == ["--credit", credit, "--credit", "me"]
 
 
-
 def _command_line(function):
     app = typer.Typer()
     app.command(cls=Command)(function)
