@@ -236,6 +236,7 @@ def test_a_folder_with_something_in_it_is_refused_and_nothing_foreign_is_ever_re
         (["--sigma", "-1", "1"], 2, "Gaussian: sigma is -1.0; it must be from 0 to 64 px"),
         (["--blur", "camera-shake", "--rate", "0", "1"], 2, "its lower end must be above 0"),
         (["--jpeg", "0", "50"], 2, "Jpeg: quality is 0; it must be from 1 to 100"),
+        (["--jpeg-share", "0.4"], 2, "--jpeg-share needs --jpeg"),
         (["--patches", "2"], 2, "give the patch size"),
         (["--patch", "500"], 4, "none of the 6 pictures"),
         (["--sigma", "30", "30"], 4, "too small for a blur"),

@@ -22,6 +22,7 @@ from deblur_cli.restore.tiling import (
     parse_tile,
     plan_axis,
     reflected_indices,
+    smallest_size,
 )
 
 REDNET = deblur_rednet.MODELS[0]
@@ -137,7 +138,13 @@ def test_chosen_windows_keep_to_the_limit_and_are_refused_only_where_none_of_use
 ) -> None:
     size = choose_size(extents, most_pixels=pixels, margin=margin, multiple_of=1)
     if size is None:
-        assert min(extents[0], 2 * margin + 33) * min(extents[1], 2 * margin + 33) > pixels
+        least = smallest_size(extents, margin=margin, multiple_of=1)
+        assert least[0] * least[1] > pixels
+        # what the refusal names does work, and cutting an axis evenly at most doubles a window of use
+        assert choose_size(extents, most_pixels=least[0] * least[1], margin=margin, multiple_of=1) == least
+        assert all(
+            side <= min(extent, 2 * (2 * margin + 33)) for side, extent in zip(least, extents, strict=True)
+        )
     else:
         assert size[0] * size[1] <= pixels
         assert size[0] <= extents[0]

@@ -181,7 +181,10 @@ def make_dataset(
     from deblur_cli.data.files import find_pictures
     from deblur_cli.data.making import make_dataset as make
     from deblur_cli.data.synthesis import Degrade
+    from deblur_cli.errors import UsageError
 
+    if jpeg is None and jpeg_share != 1:
+        raise UsageError("--jpeg-share needs --jpeg with the range of the quality, such as --jpeg 60 98")
     blurs, others = _resolve(blur)
     degrade = Degrade(
         blurs=blurs, others=others,

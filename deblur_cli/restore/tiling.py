@@ -204,8 +204,8 @@ def choose_size(
 def smallest_size(extents: tuple[int, int], *, margin: int, multiple_of: int) -> tuple[int, int]:
     """Height and width of the smallest windows of use over these extents, in pixels read."""
     margin = round_up(margin, multiple_of)
-    least = 2 * margin + round_up(SMALLEST_CORE_PX, multiple_of)
-    return min(extents[0], least), min(extents[1], least)
+    height, width = (_sizes(extent, margin=margin, multiple_of=multiple_of)[-1][1] for extent in extents)
+    return height, width
 
 
 def blend_weights(spans: tuple[Span, ...]) -> list[NDArray[np.float32]]:
