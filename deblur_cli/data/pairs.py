@@ -34,6 +34,32 @@ class Pair(Protocol):
         """Blurry and sharp, both (H, W, 3) uint8 of one size; PictureError where that cannot be had."""
 
 
+class SharpPicture(Protocol):
+    """A sharp picture out of which pairs can be made."""
+
+    @property
+    def name(self) -> str:
+        """Relative path or the like, parts separated by "/"."""
+
+    @property
+    def group(self) -> str:
+        """Clip, scene or folder: what must not be torn apart by a split."""
+
+    @property
+    def index(self) -> int:
+        """Position in the sorted list of its source, split or not: what its random numbers depend on."""
+
+    @property
+    def part(self) -> str | None:
+        """The official part it belongs to ("train", "val", "test"), None where there is none."""
+
+    def size(self) -> tuple[int, int]:
+        """Height and width in px, without decoding where that is possible."""
+
+    def load(self) -> NDArray[np.uint8] | NDArray[np.uint16]:
+        """(H, W, C) of 8 or 16 bit, C = 1 or 3; PictureError where that cannot be had."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilePair:
     """A pair in two files."""

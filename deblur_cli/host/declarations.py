@@ -305,46 +305,122 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Archive:
+    """A downloadable archive of a data set. checksum : "sha256:...", or "md5:..." where only that is published; size in bytes."""
+
+    url: str
+    checksum: str
+    size: int
+
+    def __post_init__(self) -> None:
+        require(
+            self.checksum.partition(":")[0] in ("sha256", "md5"),
+            "archive.checksum",
+            self.checksum,
+            "sha256:... or md5:...",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """A named set of pairs.
+    """A named set of pairs, or of sharp pictures to be blurred.
 
     pairs : import path of (root: Path, split: str) -> sequence of deblur_cli.data.Pair; raises MissingError
         where the folder does not hold it
+    sharp : import path of (root: Path, split: str) -> sequence of deblur_cli.data.SharpPicture, for a set without
+        blurred pictures; `preset` then says how they are blurred unless the user does. One of `pairs` and `sharp` is given
     folder : its folder below DEBLUR_DATA; splits : the names it has; layout : what is expected, for messages
     generated : whether it is made on the spot, so that no root is needed
+    licence, credit : of the pictures; obtain : how a user gets them, one step a line
+    archive : a file that `deblur datasets get` may download
     """
 
     name: str
     summary: str
-    pairs: str
     layout: str
+    pairs: str = ""
+    sharp: str = ""
+    preset: str = ""
     splits: tuple[str, ...] = ("train", "val")
     folder: str = ""
     generated: bool = False
+    licence: str = ""
+    credit: str = ""
+    obtain: str = ""
+    archive: Archive | None = None
 
     def __post_init__(self) -> None:
         require_name(self.name, "dataset.name")
-        require_import_path(self.pairs, f"dataset {self.name}: pairs")
+        require(
+            bool(self.pairs) != bool(self.sharp),
+            f"dataset {self.name}: pairs",
+            self.pairs,
+            "an import path, unless `sharp` is one",
+        )
+        require_import_path(
+            self.pairs or self.sharp, f"dataset {self.name}: {'pairs' if self.pairs else 'sharp'}"
+        )
+        require(
+            bool(self.preset) == bool(self.sharp),
+            f"dataset {self.name}: preset",
+            self.preset,
+            "the name of a preset where `sharp` is given, and nothing else",
+        )
+
+
+class Stage(StrEnum):
+    """Where in the physics of a photograph a degradation happens; a spec that breaks this order is warned of."""
+
+    FRAMES = "frames"  # makes one picture of several frames
+    SCENE = "scene"  # changes the light itself, so the sharp picture too
+    BLUR = "blur"
+    SENSOR = "sensor"  # noise
+    FILE = "file"  # acts on the stored 8-bit code values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Degradation:
-    """A kind of blur or noise.
+    """A step that a spec can name: a kind of blur, noise or compression.
 
+    params : import path of the frozen dataclass of its parameters, fields made by deblur_cli.blur.params.number
     apply : import path of (image, params, rng) -> image, (H, W, C) float32 in [0, 1], a numpy Generator
-    params : import path of the frozen dataclass of its parameters; draw : of (rng, **ranges) -> params
+    kernel : import path of (params, rng) -> kernel, an odd square float64 array that sums to 1. Without `apply` the
+        picture is convolved with it; else it is only shown and recorded
+    bound : the distance in px at which it looks: a number, or the import path of (node) -> int, where `node` holds the
+        distribution of each parameter by name
+    draw : import path of (node, rng, number) -> params, where drawing each parameter by itself does not do
+    places : whether it differs from place to place: `apply` and `kernel` then take `window=` too
     """
 
     name: str
     summary: str
-    apply: str
     params: str
-    draw: str
+    bound: int | str
+    apply: str = ""
+    kernel: str = ""
+    draw: str = ""
+    stage: Stage = Stage.BLUR
+    places: bool = False
 
     def __post_init__(self) -> None:
         require_name(self.name, "degradation.name")
-        for name in ("apply", "params", "draw"):
-            require_import_path(getattr(self, name), f"degradation {self.name}: {name}")
+        where = f"degradation {self.name}"
+        require_import_path(self.params, f"{where}: params")
+        require(
+            bool(self.apply or self.kernel),
+            f"{where}: apply",
+            self.apply,
+            "an import path, unless `kernel` is one",
+        )
+        for name in ("apply", "kernel", "draw"):
+            if getattr(self, name):
+                require_import_path(getattr(self, name), f"{where}: {name}")
+        if isinstance(self.bound, str):
+            require_import_path(self.bound, f"{where}: bound")
+        else:
+            require(is_int(self.bound) and self.bound >= 0, f"{where}: bound", self.bound, "an integer >= 0")
+        require(self.stage in tuple(Stage), f"{where}: stage", self.stage, " or ".join(Stage))
+        object.__setattr__(self, "stage", Stage(self.stage))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
