@@ -3,7 +3,7 @@
 Light, border and order follow the physics: decode, change the scene, blur, add noise, clip, encode, round to 8 bit, JPEG.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from deblur_cli.blur.borders import Window, crop
+from deblur_cli.blur.borders import Window
 from deblur_cli.blur.convolution import convolve
 from deblur_cli.blur.distributions import pick
 from deblur_cli.blur.light import Light, WorkingLight, decode, encode, parse_light
@@ -82,7 +82,7 @@ def apply_steps(
     *,
     streams: Streams,
     window: Window,
-    margin: int = 0,
+    keep: Callable[[Image], Image],
     light: WorkingLight = Light.SRGB,
     with_kernels: bool = False,
 ) -> Degraded:
@@ -92,7 +92,7 @@ def apply_steps(
     ----------
     image : (H, W, C) float32, code values in [0, 1], or in the working space `light`
     window : where it lies in the whole picture
-    margin : px that are cut off at each edge, before the noise where nothing after it looks around
+    keep : cuts off what only the steps see, before the noise where nothing after it looks around
     with_kernels : return the kernels too, which costs time for those that are not needed otherwise
 
     Raises
@@ -100,12 +100,12 @@ def apply_steps(
     PictureError : the picture is too small for a step's reach
     """
     steps = _operations_of(taken, operations)
-    crop_before = _first_of_the_pointwise_end(steps)
+    kept_before = _first_of_the_pointwise_end(steps)
     kernels: dict[int, Kernel] = {}
     sharp: Image | None = None
     for position, (item, operation) in enumerate(steps):
-        if position == crop_before:
-            image = crop(image, margin)
+        if position == kept_before:
+            image = keep(image)
         if operation.stage is Stage.FILE:
             image, light = from_integers(to_8_bit(encode(image, light))), Light.SRGB
         elif item.light != light:
@@ -115,9 +115,9 @@ def apply_steps(
             image, item, operation, streams=streams, window=window, kernels=kernels, show=with_kernels
         )
         if operation.stage is Stage.SCENE and image is not before:
-            sharp = crop(np.clip(encode(image, light), 0, 1), margin)
-    if crop_before == len(steps):
-        image = crop(image, margin)
+            sharp = keep(np.clip(encode(image, light), 0, 1))
+    if kept_before == len(steps):
+        image = keep(image)
     return Degraded(blurry=encode(image, light), sharp=sharp, kernels=kernels)
 
 

@@ -143,7 +143,12 @@ def margin(spec: Spec, operations: Mapping[str, Degradation]) -> int:
 
     The sum of the bounds of the steps, of a mixture the greatest, so that all pairs get one size.
     """
-    return _bound(spec.steps, operations) if spec.border is Border.CROP_VALID else 0
+    return reach(spec, operations) if spec.border is Border.CROP_VALID else 0
+
+
+def reach(spec: Spec, operations: Mapping[str, Degradation]) -> int:
+    """The distance in px at which all steps together look."""
+    return _bound(spec.steps, operations)
 
 
 def walk(steps: Sequence[Step | Mix]) -> Iterator[Step | Mix]:

@@ -1,271 +1,207 @@
-"""One pair from one sharp picture: drawn blur, noise and JPEG, with a record of everything drawn.
+"""One pair from one sharp picture and a spec, with a record from which the pair can be made again bit for bit.
 
-The steps stand in the order of the physics: light, blur, noise, clipping, encoding, 8 bit, JPEG. The sharp picture gets
-none of them.
+A piece is cut, its steps are drawn, then applied; the sharp picture gets only what changes the scene itself. Making a
+pair again takes place and steps from the record instead of drawing them, and goes the same way from there.
 """
 
 import hashlib
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deblur_cli.blur import camera_shake, gaussian, jpeg, noise
-from deblur_cli.blur.borders import Border, Window, crop
-from deblur_cli.blur.light import Light, decode, encode
-from deblur_cli.blur.randomness import PAIR_SLOT, Range, Role, choice, generator, integer
+from deblur_cli.blur.light import Light, WorkingLight, parse_light
+from deblur_cli.blur.pipeline import (
+    Kernel,
+    Operations,
+    Streams,
+    Taken,
+    apply_steps,
+    as_records,
+    draw_steps,
+    from_records,
+)
+from deblur_cli.blur.randomness import generator
+from deblur_cli.blur.spec import Resize, Spec
+from deblur_cli.data.framing import Place, draw_place, resize, tiles
 from deblur_cli.errors import UsageError
-from deblur_cli.host.declarations import Degradation, import_object
 from deblur_cli.pictures.picture import Pixels
-from deblur_cli.pictures.scaling import from_integers, to_8_bit
+from deblur_cli.pictures.scaling import Image, from_integers, to_8_bit
 
-BLURS = ("camera_shake", "gaussian", "identity")
-
-OTHER_MARGIN_PX = 32
-"""Pixels beyond a patch that a plugin's blur gets to see, since its declaration does not say how far it looks."""
-
-# `Any` in the records below: they are JSON objects.
-Record = dict[str, Any]
+Record = dict[str, Any]  # a JSON object
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Degrade:
-    """What is drawn for each pair.
+class Opened:
+    """What a pair is made of.
 
-    blurs : names out of BLURS or of `others`, each as likely as the others
-    others : degradations of plugins; they act with their own default ranges
-    light : what the blur acts on; None = code values for Gaussian blur, light for camera shake
-    sigma : of Gaussian blur, px
-    rate_dps, exposure_s, max_extent_px : of camera shake, see `deblur_cli.blur.camera_shake`
-    noise, gain : probability of sensor noise; its gain, log-uniform
-    jpeg, quality : probability of JPEG; its quality
-    patch : side of square patches in px, cut so that no border is seen; None = whole pictures, mirrored at the border
-    candidates : places tried for each patch; the one with most detail is taken
+    sharp : (H, W, C) of 8 or 16 bit, C = 1 or 3
+    blurry : what the steps act on where that is not the sharp picture: integers like it, or float32 in the space `light`
+    record : where it came from
     """
 
-    blurs: tuple[str, ...] = ("gaussian",)
-    others: tuple[Degradation, ...] = ()
-    light: Light | None = None
-    sigma: Range = (0.0, 3.0)
-    rate_dps: Range = (1.0, 10.0)
-    exposure_s: Range = (1 / 30, 1 / 3)
-    max_extent_px: float = 24.0
-    noise: float = 0.0
-    gain: Range = (1e-4, 4e-3)
-    jpeg: float = 0.0
-    quality: tuple[int, int] = (60, 98)
-    patch: int | None = None
-    candidates: int = 1
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        known = (*BLURS, *(item.name for item in self.others))
-        unknown = [name for name in self.blurs if name not in known]
-        if unknown or not self.blurs:
-            raise UsageError(
-                f"there is no blur {', '.join(unknown) or 'named'}; there are: {', '.join(known)}"
-            )
-        for name, probability in (("noise", self.noise), ("jpeg", self.jpeg)):
-            if not 0 <= probability <= 1:
-                raise UsageError(f"the probability of {name} is {probability:g}; it must be from 0 to 1")
-        for name, limits in (("sigma", self.sigma), ("rate", self.rate_dps), ("exposure", self.exposure_s),
-                             ("gain", self.gain), ("quality", self.quality)):  # fmt: skip
-            if not limits[0] <= limits[1]:
-                raise UsageError(
-                    f"the range of {name} is {limits[0]:g} to {limits[1]:g}; write the smaller end first"
-                )
-        for sigma, gain, quality in zip(self.sigma, self.gain, self.quality, strict=True):
-            gaussian.Gaussian(sigma=sigma), noise.Noise(gain=gain, read_var=0), jpeg.Jpeg(quality=quality)
-        if (self.patch is not None and self.patch < 1) or self.candidates < 1:
-            raise UsageError("a patch needs at least 1 px and 1 candidate")
-
-    @property
-    def margin(self) -> int:
-        """Pixels beyond a patch that any of the blurs may look at; 0 for whole pictures."""
-        return 0 if self.patch is None else max(_bound(self, name) for name in self.blurs)
-
-    @property
-    def border(self) -> Border:
-        """What happens at the edge."""
-        return Border.REFLECT101 if self.patch is None else Border.CROP_VALID
+    sharp: Pixels
+    blurry: Pixels | Image | None = None
+    light: WorkingLight = Light.SRGB
+    record: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MadePair:
-    """A pair, (H, W, C) uint8 each, and the record of how it was made."""
+    """A pair, (H, W, C) uint8 each, and the record of how it was made. kernels : by slot, where asked for."""
 
     blurry: NDArray[np.uint8]
     sharp: NDArray[np.uint8]
     record: Record
+    kernels: Mapping[int, Kernel] = field(default_factory=dict)
 
 
-def fits(pixels: Pixels, degrade: Degrade) -> bool:
-    """Whether a picture is large enough for a patch with its margin."""
-    return degrade.patch is None or min(pixels.shape[:2]) >= degrade.patch + 2 * degrade.margin
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """Everything that decides a pair besides the picture: drawn from a spec, or read from a record."""
+
+    place: Place
+    steps: Sequence[Taken]
+    streams: Streams
+    light: WorkingLight
 
 
-def make_pair(pixels: Pixels, degrade: Degrade, *, index: int, draw: int) -> MadePair:
-    """Cut, blur, add noise and compress.
+def make_pairs(
+    opened: Opened,
+    spec: Spec,
+    operations: Operations,
+    *,
+    index: int,
+    draw: int,
+    patch: int = 0,
+    with_kernels: bool = True,
+) -> list[MadePair]:
+    """Make the pair of one draw, or all tiles of it where the spec has a grid.
 
     Parameters
     ----------
-    pixels : the sharp picture, (H, W, C) integers of 8 or 16 bit, C = 1 or 3; `fits` must hold
-    index, draw : which random numbers; see `deblur_cli.blur.randomness.generator`
+    opened : the picture, at least as large as `smallest` says
+    index, draw, patch : which random numbers
+    with_kernels : record size and centroid of every kernel, also of those not needed for the blur itself
 
-    Notes
-    -----
-    The random numbers of each step depend on (seed, index, draw, step) alone, so changing one step leaves the draws of
-    the others as they were.
+    Raises
+    ------
+    PictureError : the picture is too small for the blur
     """
-    random = partial(generator, degrade.seed, index=index, draw=draw)
-    height, width = pixels.shape[:2]
-    margin = degrade.margin
-    top, left = _place(pixels, degrade, random(slot=PAIR_SLOT, role=Role.PARAMETERS))
-    if degrade.patch is not None:
-        side = degrade.patch + 2 * margin
-        pixels = pixels[top : top + side, left : left + side]
-    source = from_integers(pixels)
-    window = Window(whole_height=height, whole_width=width, top=top, left=left)
+    number = draw * spec.patches + patch
+    opened = _resized(opened, spec.resize)
+    drawn = draw_pair(opened.sharp, spec, operations, index=index, number=number)
+    blurry, sharp, kernels = develop(opened, drawn, operations, with_kernels=with_kernels)
+    record: Record = {
+        **opened.record, "index": index, "draw": draw, "patch": patch, "seed": spec.seed, **drawn.place.as_record(),
+        **({} if spec.resize is None else {"resize": asdict(spec.resize)}),
+        "light": spec.light.value, "border": spec.border.value,
+        "steps": as_records(drawn.steps, light=spec.light, key=(index, number), kernels=kernels),
+    }  # fmt: skip
+    pairs = []
+    for tile, box in enumerate(tiles(*sharp.shape[:2], spec.grid)):
+        part = {} if spec.grid is None else {"grid": list(spec.grid), "tile": tile}
+        pairs.append(_finished(blurry[box], sharp[box], {**record, **part}, kernels))
+    return pairs
 
-    steps: list[Record] = []
-    slot = 1
-    name = degrade.blurs[0]
-    if len(degrade.blurs) > 1:
-        name = choice(random(slot=slot, role=Role.PARAMETERS), degrade.blurs)
-        steps.append({"slot": slot, "op": "mix", "branch": degrade.blurs.index(name)})
-        slot += 1
-    slot_of_blur = slot + degrade.blurs.index(name)
-    image, light, step = _blurred(
-        source, degrade, name, window=window, random=partial(random, slot=slot_of_blur)
+
+def remake_pair(opened: Opened, record: Mapping[str, Any], operations: Operations) -> MadePair:
+    """Make a pair again from its record and the picture it came from.
+
+    Raises
+    ------
+    UsageError : the record makes no sense
+    MissingError : it names a degradation that is not known here
+    """
+    try:
+        numbers = [step["stream"][1] for step in record["steps"] if "stream" in step]
+        streams: Streams = partial(
+            generator, record["seed"], index=record["index"], draw=max(numbers, default=0)
+        )
+        drawn = Drawn(
+            place=Place.from_record(record),
+            steps=from_records(record["steps"], operations, light=record["light"]),
+            streams=streams,
+            light=parse_light(record["light"], folder=Path()),
+        )
+        opened = _resized(opened, Resize(**record["resize"]) if "resize" in record else None)
+        blurry, sharp, kernels = develop(opened, drawn, operations, with_kernels=False)
+        grid = record.get("grid")
+        box = tiles(*sharp.shape[:2], grid and tuple(grid))[record.get("tile", 0)]
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise UsageError(f"the record of {record.get('name')} makes no sense ({error!r})") from error
+    return _finished(blurry[box], sharp[box], dict(record), kernels)
+
+
+def draw_pair(sharp: Pixels, spec: Spec, operations: Operations, *, index: int, number: int) -> Drawn:
+    """Draw place and steps. number : of the draw, draw * patches + patch."""
+    streams: Streams = partial(generator, spec.seed, index=index, draw=number)
+    return Drawn(
+        place=draw_place(sharp, spec, operations, streams=streams),
+        steps=draw_steps(spec, operations, streams=streams, number=number),
+        streams=streams,
+        light=spec.light,
     )
-    steps.append(
-        {"slot": slot_of_blur, "op": name, **step, "stream": [index, draw, slot_of_blur, int(Role.FIELD)]}
+
+
+def develop(
+    opened: Opened, drawn: Drawn, operations: Operations, *, with_kernels: bool
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Mapping[int, Kernel]]:
+    """The pair that was drawn, (H, W, C) uint8 each, and the kernels of its steps by slot."""
+    place = drawn.place
+    sharp = place.cut(opened.sharp)
+    start, light = (sharp, Light.SRGB) if opened.blurry is None else (place.cut(opened.blurry), opened.light)
+    degraded = apply_steps(
+        start if start.dtype == np.float32 else from_integers(start),
+        drawn.steps,
+        operations,
+        streams=drawn.streams,
+        window=place.window,
+        keep=place.keep,
+        light=light,
+        with_kernels=with_kernels,
     )
-    slot += len(degrade.blurs)
-    image = crop(image, margin)
-    image, light, step = _noisy(image, light, degrade, random=partial(random, slot=slot))
-    steps.append({"slot": slot, "op": "noise", **step, "stream": [index, draw, slot, int(Role.FIELD)]})
-    blurry, step = _compressed(
-        to_8_bit(encode(image, light)), degrade, random(slot=slot + 1, role=Role.PARAMETERS)
-    )
-    steps.append({"slot": slot + 1, "op": "jpeg", **step})
-
-    sharp = to_8_bit(crop(source, margin))
-    return MadePair(
-        blurry=blurry,
-        sharp=sharp,
-        record={
-            "seed": degrade.seed,
-            "size": [sharp.shape[1], sharp.shape[0]],
-            "margin": margin,
-            "offset": [left + margin, top + margin],
-            "full_size": [width, height],
-            "border": degrade.border.value,
-            "steps": steps,
-            "psnr_db": _psnr_db(blurry, sharp),
-            "blur_sha256": hashlib.sha256(blurry.tobytes()).hexdigest(),
-            "sharp_sha256": hashlib.sha256(sharp.tobytes()).hexdigest(),
-        },
-    )
+    if degraded.sharp is not None:
+        kept = to_8_bit(degraded.sharp)
+    else:
+        kept = place.keep(sharp)
+        kept = kept if kept.dtype == np.uint8 else to_8_bit(from_integers(kept))
+    return np.ascontiguousarray(to_8_bit(degraded.blurry)), np.ascontiguousarray(kept), degraded.kernels
 
 
-def _bound(degrade: Degrade, name: str) -> int:
-    if name == "gaussian":
-        return gaussian.bound(sigma=degrade.sigma)
-    if name == "camera_shake":
-        return camera_shake.bound(max_extent_px=degrade.max_extent_px)
-    return 0 if name == "identity" else OTHER_MARGIN_PX
-
-
-def _place(pixels: Pixels, degrade: Degrade, rng: np.random.Generator) -> tuple[int, int]:
-    """Top and left of the piece that is cut, margin included: of several candidates the one with most detail."""
-    if degrade.patch is None:
-        return 0, 0
-    side = degrade.patch + 2 * degrade.margin
-    height, width = pixels.shape[:2]
-    places = []
-    for _ in range(degrade.candidates):
-        left = integer(rng, (0, width - side))
-        places.append((integer(rng, (0, height - side)), left))
-
-    def detail(place: tuple[int, int]) -> float:
-        piece = pixels[place[0] : place[0] + side, place[1] : place[1] + side].mean(axis=2)
-        return float(np.abs(np.diff(piece, axis=0)).mean() + np.abs(np.diff(piece, axis=1)).mean())
-
-    return places[0] if len(places) == 1 else max(places, key=detail)
-
-
-def _blurred(
-    source: NDArray[np.float32], degrade: Degrade, name: str, *, window: Window, random: Any
-) -> tuple[NDArray[np.float32], Light, Record]:
-    """The blurred picture, the light it is in, and what was drawn. `random` is `generator` but for its role."""
-    rng = random(role=Role.PARAMETERS)
-    if name == "identity":
-        return source, Light.SRGB, {}
-    if name == "gaussian":
-        light = degrade.light or Light.SRGB
-        params = gaussian.draw(rng, sigma=degrade.sigma)
-        image = gaussian.apply(decode(source, light), params)
-        return image, light, {"params": asdict(params), "light": light.value}
-    if name != "camera_shake":
-        return _blurred_by_other(source, degrade, name, random=random)
-    light = degrade.light or Light.LINEAR
-    shake = camera_shake.draw(
-        rng, rate_dps=degrade.rate_dps, exposure_s=degrade.exposure_s, max_extent_px=degrade.max_extent_px
-    )
-    poses = camera_shake.draw_poses(
-        shake, random(role=Role.FIELD), height=window.whole_height, width=window.whole_width
-    )
-    image = decode(source, light)
-    path: Record = {"poses": 0, "extent_px": 0.0, "rms_px": 0.0}
-    if poses is not None:
-        image = camera_shake.average_poses(image, poses, window=window)
-        path = {"poses": len(poses.homographies), "extent_px": poses.extent_px, "rms_px": poses.rms_px}
-    return image, light, {"params": asdict(shake), "light": light.value, "kernel": path}
-
-
-def _blurred_by_other(
-    source: NDArray[np.float32], degrade: Degrade, name: str, *, random: Any
-) -> tuple[NDArray[np.float32], Light, Record]:
-    (degradation,) = (item for item in degrade.others if item.name == name)
-    light = degrade.light or Light.SRGB
-    params = import_object(degradation.draw)(random(role=Role.PARAMETERS))
-    image = import_object(degradation.apply)(decode(source, light), params, random(role=Role.FIELD))
-    return image, light, {"params": asdict(params), "light": light.value}
-
-
-def _noisy(
-    image: NDArray[np.float32], light: Light, degrade: Degrade, *, random: Any
-) -> tuple[NDArray[np.float32], Light, Record]:
-    rng = random(role=Role.PARAMETERS)
-    if not float(rng.random()) < degrade.noise:
-        return image, light, {"applied": False}
-    params = noise.draw(rng, gain=degrade.gain)
-    if light is not Light.LINEAR:  # shot noise is a law of light, whatever the blur acted on
-        image, light = decode(encode(image, light), Light.LINEAR), Light.LINEAR
-    noisy = noise.apply(image, params, random(role=Role.FIELD))
-    return np.clip(noisy, 0, 1), light, {"applied": True, "params": asdict(params)}
-
-
-def _compressed(
-    pixels: NDArray[np.uint8], degrade: Degrade, rng: np.random.Generator
-) -> tuple[NDArray[np.uint8], Record]:
-    if not float(rng.random()) < degrade.jpeg:
-        return pixels, {"applied": False}
-    params = jpeg.draw(rng, quality=degrade.quality)
-    return jpeg.through_jpeg(pixels, params), {"applied": True, "params": asdict(params)}
-
-
-def _psnr_db(blurry: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> float | None:
-    """PSNR, or None where the pictures are equal: JSON has no infinity."""
-    error = float(np.mean((blurry.astype(np.float64) - sharp) ** 2))
+def psnr_db(blurry: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> float | None:
+    """PSNR in dB, or None where the pictures are equal: JSON has no infinity."""
+    error = float(np.mean(np.square(np.subtract(blurry, sharp, dtype=np.float32)), dtype=np.float64))
     return 10 * math.log10(255**2 / error) if error else None
 
 
-def as_settings(degrade: Degrade) -> Mapping[str, Any]:
-    """The settings as a JSON object."""
-    return asdict(degrade)
+def sha256_of(pixels: Pixels) -> str:
+    """Of the decoded values, row by row, not of any file."""
+    return hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
+
+
+def _finished(
+    blurry: NDArray[np.uint8], sharp: NDArray[np.uint8], record: Record, kernels: Mapping[int, Kernel]
+) -> MadePair:
+    blurry, sharp = np.ascontiguousarray(blurry), np.ascontiguousarray(sharp)
+    size = [sharp.shape[1], sharp.shape[0]]
+    results = {
+        "psnr_db": psnr_db(blurry, sharp),
+        "blur_sha256": sha256_of(blurry),
+        "sharp_sha256": sha256_of(sharp),
+    }
+    if record.get("grid") is not None:
+        results = {"tile_size": size, **results}
+    return MadePair(blurry=blurry, sharp=sharp, record={**record, **results}, kernels=kernels)
+
+
+def _resized(opened: Opened, how: Resize | None) -> Opened:
+    if how is None:
+        return opened
+    blurry = None if opened.blurry is None else resize(opened.blurry, how)
+    return Opened(sharp=resize(opened.sharp, how), blurry=blurry, light=opened.light, record=opened.record)
