@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from deblur_cli.blur.borders import Border, Window
 from deblur_cli.blur.distributions import Integers
 from deblur_cli.blur.opencv import import_opencv
-from deblur_cli.blur.randomness import PAIR_SLOT, Role
 from deblur_cli.blur.pipeline import Operations, Streams
+from deblur_cli.blur.randomness import PAIR_SLOT, Role
 from deblur_cli.blur.spec import Filter, Resize, Spec, margin, reach
 from deblur_cli.pictures.picture import Pixels
 

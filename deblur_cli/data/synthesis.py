@@ -94,7 +94,7 @@ def make_pairs(
     PictureError : the picture is too small for the blur
     """
     number = draw * spec.patches + patch
-    opened = _resized(opened, spec.resize)
+    opened = resized(opened, spec.resize)
     drawn = draw_pair(opened.sharp, spec, operations, index=index, number=number)
     blurry, sharp, kernels = develop(opened, drawn, operations, with_kernels=with_kernels)
     record: Record = {
@@ -129,7 +129,7 @@ def remake_pair(opened: Opened, record: Mapping[str, Any], operations: Operation
             streams=streams,
             light=parse_light(record["light"], folder=Path()),
         )
-        opened = _resized(opened, Resize(**record["resize"]) if "resize" in record else None)
+        opened = resized(opened, Resize(**record["resize"]) if "resize" in record else None)
         blurry, sharp, kernels = develop(opened, drawn, operations, with_kernels=False)
         grid = record.get("grid")
         box = tiles(*sharp.shape[:2], grid and tuple(grid))[record.get("tile", 0)]
@@ -200,7 +200,8 @@ def _finished(
     return MadePair(blurry=blurry, sharp=sharp, record={**record, **results}, kernels=kernels)
 
 
-def _resized(opened: Opened, how: Resize | None) -> Opened:
+def resized(opened: Opened, how: Resize | None) -> Opened:
+    """Both pictures in the size that the spec asks for."""
     if how is None:
         return opened
     blurry = None if opened.blurry is None else resize(opened.blurry, how)
