@@ -6,24 +6,24 @@ whole picture. The poses are centred, so that the blurred picture is not shifted
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deblur_cli.blur.borders import Window, require_room
+from deblur_cli.blur.distributions import Constant, Distribution, LogUniform, Uniform, greatest
 from deblur_cli.blur.opencv import import_opencv
-from deblur_cli.blur.params import check_ranges, scalar
-from deblur_cli.blur.randomness import Range, log_uniform, uniform
-
-Floats = NDArray[np.float64]
+from deblur_cli.blur.params import check_ranges, number
+from deblur_cli.blur.poses import Camera, Floats, Poses, focal_px, project, splat
 
 _TIMES = 257
 _CORRELATION_S = 0.08  # of the drift
 _ROLL_SHARE = 0.7  # a hand rolls less than it pitches and yaws
-_DIAGONAL_35MM = 43.267
 _MIN_POSES, _MAX_POSES = 9, 193
+_STRETCHES = 8  # attempts at the exact stretch, of which two do; then only the extent counts
+_STRETCH_TOLERANCE = 5e-4  # below the share that is left free under the largest extent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,67 +32,30 @@ class CameraShake:
 
     focal_mm : focal length, as on 35 mm film; rate_dps, move_mm_s : root mean square of the drift
     max_extent_px : no corner of the whole picture moves further; larger paths are scaled down
+    stretch_px : the path is scaled until the root mean square displacement of the centre is this, as far as
+        max_extent_px allows; 0 = the path is left as it is
     """
 
-    focal_mm: float = scalar(unit="mm", ge=5, le=2000)
-    exposure_s: float = scalar(unit="s", ge=0, le=60)
-    rate_dps: float = scalar(unit="deg/s", ge=0, le=360)
-    tremor_hz: tuple[float, float, float] = scalar(unit="Hz", ge=0, le=100)
-    tremor_deg: tuple[float, float, float] = scalar(unit="deg", ge=0, le=5)
-    tremor_phase: tuple[float, float, float] = scalar(unit="rad", ge=0, le=2 * math.pi)
-    move_mm_s: float = scalar(unit="mm/s", ge=0, le=1000)
-    depth_m: float = scalar(unit="m", ge=0.01)
-    max_extent_px: float = scalar(unit="px", ge=0, le=1000)
+    focal_mm: float = number(unit="mm", ge=5, le=2000, drawn=Uniform(26, 50))
+    exposure_s: float = number(unit="s", ge=0, le=60, drawn=LogUniform(1 / 60, 1 / 4))
+    rate_dps: float = number(unit="deg/s", ge=0, le=360, drawn=LogUniform(1, 8))
+    tremor_hz: tuple[float, float, float] = number(unit="Hz", ge=0, le=100, count=3, drawn=Uniform(8, 12))
+    tremor_deg: tuple[float, float, float] = number(unit="deg", ge=0, le=5, count=3, drawn=Uniform(0, 0.02))
+    tremor_phase: tuple[float, float, float] = number(
+        unit="rad", ge=0, le=2 * math.pi, degrees=True, count=3, drawn=Uniform(0, 360)
+    )
+    move_mm_s: float = number(unit="mm/s", ge=0, le=1000, drawn=LogUniform(1, 10))
+    depth_m: float = number(unit="m", ge=0.01, drawn=LogUniform(0.5, 10))
+    max_extent_px: float = number(unit="px", ge=0, le=1000, drawn=Constant(24.0))
+    stretch_px: float = number(unit="px", ge=0, le=1000, drawn=Constant(0.0))
 
     def __post_init__(self) -> None:
         check_ranges(self)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Poses:
-    """The homographies of a shake, (N, 3, 3), from the sharp picture to each frame, in px of the whole picture.
-
-    extent_px : largest displacement of a corner; rms_px : root mean square displacement of the centre
-    """
-
-    homographies: Floats
-    extent_px: float
-    rms_px: float
-
-
-def draw(
-    rng: np.random.Generator,
-    *,
-    focal_mm: Range = (26.0, 50.0),
-    exposure_s: Range = (1 / 60, 1 / 4),
-    rate_dps: Range = (1.0, 8.0),
-    tremor_hz: Range = (8.0, 12.0),
-    tremor_deg: Range = (0.0, 0.02),
-    move_mm_s: Range = (1.0, 10.0),
-    depth_m: Range = (0.5, 10.0),
-    max_extent_px: float = 24.0,
-) -> CameraShake:
-    """Parameters from the ranges: focal length and tremor uniform, the others log-uniform."""
-
-    def per_axis(limits: Range) -> tuple[float, float, float]:
-        return uniform(rng, limits), uniform(rng, limits), uniform(rng, limits)
-
-    return CameraShake(
-        focal_mm=uniform(rng, focal_mm),
-        exposure_s=log_uniform(rng, exposure_s),
-        rate_dps=log_uniform(rng, rate_dps),
-        tremor_hz=per_axis(tremor_hz),
-        tremor_deg=per_axis(tremor_deg),
-        tremor_phase=per_axis((0.0, 2 * math.pi)),
-        move_mm_s=log_uniform(rng, move_mm_s),
-        depth_m=log_uniform(rng, depth_m),
-        max_extent_px=max_extent_px,
-    )
-
-
-def bound(*, max_extent_px: float) -> int:
+def bound(node: Mapping[str, Distribution]) -> int:
     """The largest distance in px at which a drawn blur looks."""
-    return math.ceil(max_extent_px) + 1
+    return _reach(greatest(node["max_extent_px"]))
 
 
 def apply(
@@ -109,6 +72,10 @@ def apply(
     image : (H, W, C) float32 in [0, 1], linear light; returned itself where the camera does not move
     rng : gives the path
     window : where `image` lies in the whole picture, whose centre is the principal point; None = it is the whole
+
+    Raises
+    ------
+    PictureError : the picture is not larger than the blur's reach
     """
     height, width = image.shape[:2]
     window = window or Window(whole_height=height, whole_width=width)
@@ -116,10 +83,29 @@ def apply(
     return image if poses is None else average_poses(image, poses, window=window)
 
 
+def kernel(params: CameraShake, rng: np.random.Generator, *, window: Window) -> Floats:
+    """The point spread at the centre of the whole picture; it differs elsewhere.
+
+    Parameters
+    ----------
+    rng : gives the path, and with an equal generator the same one as in `apply`
+    window : only the size of the whole picture matters, with which the blur grows
+
+    Returns
+    -------
+    (2r + 1, 2r + 1) float64, summing to 1; a single 1 where the camera does not move
+    """
+    poses = draw_poses(params, rng, height=window.whole_height, width=window.whole_width)
+    if poses is None:
+        return np.ones((1, 1))
+    centre = np.array([[(window.whole_width - 1) / 2, (window.whole_height - 1) / 2]])
+    return splat((project(poses.homographies, centre) - centre)[:, 0])
+
+
 def average_poses(image: NDArray[np.float32], poses: Poses, *, window: Window) -> NDArray[np.float32]:
     """The mean of `image` warped by each pose, summed in float64."""
     cv2 = import_opencv()
-    require_room(image, bound(max_extent_px=poses.extent_px))
+    require_room(image, _reach(poses.extent_px))
     height, width = image.shape[:2]
     to_whole = np.array([[1.0, 0.0, window.left], [0.0, 1.0, window.top], [0.0, 0.0, 1.0]])
     to_window = np.array([[1.0, 0.0, -window.left], [0.0, 1.0, -window.top], [0.0, 0.0, 1.0]])
@@ -136,63 +122,37 @@ def average_poses(image: NDArray[np.float32], poses: Poses, *, window: Window) -
 
 def draw_poses(params: CameraShake, rng: np.random.Generator, *, height: int, width: int) -> Poses | None:
     """The centred poses of one random path over a picture of this size in px; None where the camera does not move."""
-    camera = _Camera.of(params, height=height, width=width)
+    focal = focal_px(params.focal_mm, height=height, width=width)
+    camera = Camera(focal_px=focal, depth_m=params.depth_m, height=height, width=width)
     path = _path(params, rng)
-    marks = camera.marks()
-    length_px = _longest_path(marks, camera.homographies(path))
-    if length_px == 0:
+    length_px = camera.path_length(camera.homographies(path))
+    if length_px == 0 or params.max_extent_px == 0:
         return None
-    scale = 1.0
+    scale, least = 1.0, _MIN_POSES
+    if params.stretch_px:
+        scale = _scaling(camera.centred(camera.homographies(_less_mean(path))), params, stretch=True)
+    attempts = 0
     while True:
-        count = min(max(2 * math.ceil(scale * length_px) + 1, _MIN_POSES), _MAX_POSES)
-        homographies = _centred(camera, camera.homographies(scale * _samples(path, count)))
-        moved = _project(homographies, marks) - marks
-        distance = np.hypot(moved[..., 0], moved[..., 1])
-        extent = float(distance[:, :4].max())
-        if extent <= params.max_extent_px:
-            rms = float(np.sqrt(np.mean(distance[:, 4] ** 2)))
-            return Poses(homographies=homographies, extent_px=extent, rms_px=rms)
-        if params.max_extent_px == 0:
-            return None
-        scale *= 0.999 * params.max_extent_px / extent
+        count = min(max(2 * math.ceil(scale * length_px) + 1, least), _MAX_POSES)
+        poses = camera.centred(camera.homographies(scale * _samples(path, count)))
+        factor = _scaling(poses, params, stretch=params.stretch_px > 0 and attempts < _STRETCHES)
+        if factor == 1:
+            return poses
+        scale *= factor
+        attempts += 1
+        if params.stretch_px:
+            least = count  # a number that goes up and down would keep the stretch from settling
 
 
-@dataclass(frozen=True, slots=True)
-class _Camera:
-    """A pinhole camera whose principal point is the centre of the whole picture; lengths in px, depth in m."""
-
-    focal_px: float
-    depth_m: float
-    height: int
-    width: int
-
-    @classmethod
-    def of(cls, params: CameraShake, *, height: int, width: int) -> "_Camera":
-        focal_px = params.focal_mm / _DIAGONAL_35MM * math.hypot(width, height)
-        return cls(focal_px, params.depth_m, height, width)
-
-    def marks(self) -> Floats:
-        """The four corners and the centre, (5, 2) as x, y."""
-        right, bottom = self.width - 1.0, self.height - 1.0
-        return np.array(
-            [(0, 0), (right, 0), (0, bottom), (right, bottom), (right / 2, bottom / 2)], np.float64
-        )
-
-    def grid(self) -> Floats:
-        """5 x 5 points over the picture, (25, 2) as x, y."""
-        x, y = np.meshgrid(np.linspace(0, self.width - 1, 5), np.linspace(0, self.height - 1, 5))
-        return np.stack([x.ravel(), y.ravel()], axis=1)
-
-    def homographies(self, path: Floats) -> Floats:
-        """(5, N) angles in rad and translations in m -> (N, 3, 3). A camera at rest gives exactly the identity."""
-        cx, cy, f = (self.width - 1) / 2, (self.height - 1) / 2, self.focal_px
-        intrinsic = np.array([[f, 0, cx], [0, f, cy], [0, 0, 1]])
-        inverse = np.array([[1 / f, 0, -cx / f], [0, 1 / f, -cy / f], [0, 0, 1]])
-        moved = _rotations_less_identity(path[:3].T)
-        moved[:, 0, 2] += path[3] / self.depth_m
-        moved[:, 1, 2] += path[4] / self.depth_m
-        homographies: Floats = np.eye(3) + intrinsic @ moved @ inverse
-        return homographies
+def _scaling(poses: Poses, params: CameraShake, *, stretch: bool) -> float:
+    """By how much the path must be scaled to be as the parameters ask, nearly; exactly 1 where it is."""
+    if poses.extent_px == 0:
+        return 1.0
+    allowed = 0.999 * params.max_extent_px / poses.extent_px
+    if not stretch:
+        return allowed if poses.extent_px > params.max_extent_px else 1.0
+    factor = min(params.stretch_px / poses.rms_px, allowed) if poses.rms_px > 0 else allowed
+    return 1.0 if abs(factor - 1) <= _STRETCH_TOLERANCE else factor
 
 
 def _path(params: CameraShake, rng: np.random.Generator) -> Floats:
@@ -220,43 +180,13 @@ def _samples(path: Floats, count: int) -> Floats:
     """The path at the middles of `count` equal parts of the exposure, less its mean over them."""
     position = (np.arange(count) + 0.5) / count * (_TIMES - 1)
     rows: Sequence[Floats] = [np.interp(position, np.arange(_TIMES), row) for row in path]
-    samples = np.stack(rows)
-    centred: Floats = samples - samples.mean(axis=1, keepdims=True)
+    return _less_mean(np.stack(rows))
+
+
+def _less_mean(path: Floats) -> Floats:
+    centred: Floats = path - path.mean(axis=1, keepdims=True)
     return centred
 
 
-def _rotations_less_identity(angles: Floats) -> Floats:
-    """R - 1 for rotation vectors (N, 3), by Rodrigues' formula; exactly 0 for no rotation, and accurate near it."""
-    theta = np.linalg.norm(angles, axis=1)[:, None, None]
-    cross = np.zeros((len(angles), 3, 3))
-    cross[:, 0, 1], cross[:, 0, 2], cross[:, 1, 2] = -angles[:, 2], angles[:, 1], -angles[:, 0]
-    cross -= cross.transpose(0, 2, 1)
-    # sin(t)/t and (1 - cos t)/t^2 through numpy's sinc, which knows the limit at 0
-    first, second = np.sinc(theta / math.pi), np.sinc(theta / (2 * math.pi)) ** 2 / 2
-    rotations: Floats = first * cross + second * (cross @ cross)
-    return rotations
-
-
-def _project(homographies: Floats, points: Floats) -> Floats:
-    """(N, 3, 3) applied to (P, 2) points -> (N, P, 2)."""
-    ones = np.ones((len(points), 1))
-    mapped = np.concatenate([points, ones], axis=1) @ homographies.transpose(0, 2, 1)
-    projected: Floats = mapped[..., :2] / mapped[..., 2:]
-    return projected
-
-
-def _longest_path(points: Floats, homographies: Floats) -> float:
-    steps = np.diff(_project(homographies, points), axis=0)
-    return float(np.hypot(steps[..., 0], steps[..., 1]).sum(axis=0).max())
-
-
-def _centred(camera: _Camera, homographies: Floats) -> Floats:
-    """The poses less their mean as an affine map: without it roll shrinks the mean picture."""
-    points = camera.grid()
-    mean = _project(homographies, points).mean(axis=0)
-    design = np.concatenate([points, np.ones((len(points), 1))], axis=1)
-    solution = np.linalg.lstsq(design, mean, rcond=None)[0]  # (3, 2)
-    affine = np.eye(3)
-    affine[:2] = solution.T
-    centred: Floats = np.linalg.inv(affine) @ homographies
-    return centred
+def _reach(extent_px: float) -> int:
+    return math.ceil(extent_px) + 1
