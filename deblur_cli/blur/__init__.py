@@ -24,7 +24,9 @@ DEGRADATIONS = (
         summary="blur of a rotating, slightly moving camera, different at each place of the picture",
         apply="deblur_cli.blur.camera_shake:apply",
         params="deblur_cli.blur.camera_shake:CameraShake",
-        draw="deblur_cli.blur.camera_shake:draw",
+        kernel="deblur_cli.blur.camera_shake:kernel",
+        bound="deblur_cli.blur.camera_shake:bound",
+        places=True,
     ),
     Degradation(
         name="noise",
