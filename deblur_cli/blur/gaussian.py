@@ -1,6 +1,7 @@
-"""Gaussian blur with float64 weights that reach 4 sigma."""
+"""Gaussian blur: with float64 weights that reach 4 sigma, or by OpenCV's 8-bit arithmetic as published baselines had it."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -8,9 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deblur_cli.blur.borders import require_room
+from deblur_cli.blur.convolution import convolve_axes
+from deblur_cli.blur.distributions import Distribution, Uniform, greatest
 from deblur_cli.blur.opencv import import_opencv
-from deblur_cli.blur.params import check_ranges, scalar
-from deblur_cli.blur.randomness import Range, uniform
+from deblur_cli.blur.params import check_ranges, number
+from deblur_cli.errors import UsageError
+from deblur_cli.pictures.scaling import Image, from_integers, to_8_bit
+
+
+class Engine(StrEnum):
+    """Whose arithmetic is used."""
+
+    FLOAT = "float"  # ours
+    OPENCV_U8 = (
+        "opencv-u8"  # cv2.GaussianBlur on 8-bit pixels: fixed point, 3 sigma; no change below sigma = 0.2831
+    )
 
 
 class Form(StrEnum):
@@ -24,44 +37,50 @@ class Form(StrEnum):
 class Gaussian:
     """sigma : standard deviation in px, one value for all channels; 0 = identity."""
 
-    sigma: float = scalar(unit="px", ge=0, le=64)
+    sigma: float = number(unit="px", ge=0, le=64, drawn=Uniform(0.0, 3.0))
+    engine: Engine = Engine.FLOAT
     form: Form = Form.SAMPLED
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        if self.engine is Engine.OPENCV_U8 and self.form is not Form.SAMPLED:
+            raise UsageError(f"Gaussian: engine {self.engine} has the form sampled only, not {self.form}")
 
 
-def draw(rng: np.random.Generator, *, sigma: Range = (0.0, 3.0), form: Form = Form.SAMPLED) -> Gaussian:
-    """Parameters with sigma uniform in the range, px."""
-    return Gaussian(sigma=uniform(rng, sigma), form=form)
-
-
-def bound(*, sigma: Range, form: Form = Form.SAMPLED) -> int:
+def bound(node: Mapping[str, Distribution]) -> int:
     """The largest distance in px at which a drawn blur looks."""
-    return _radius(sigma[1], form)
+    integrated = Form.INTEGRATED in node["form"].extremes()
+    return _radius(greatest(node["sigma"]), Form.INTEGRATED if integrated else Form.SAMPLED)
 
 
 def weights(params: Gaussian) -> NDArray[np.float64]:
-    """The taps of one axis, (2r + 1,) float64, summing to 1. `params.sigma` must be above 0."""
+    """The taps of one axis, (2r + 1,) float64, summing to 1."""
     radius = _radius(params.sigma, params.form)
+    if radius == 0:
+        return np.ones(1)
     position = np.arange(-radius, radius + 1)
     if params.form is Form.SAMPLED:
         taps = np.exp(-(position**2) / (2 * params.sigma**2))
     else:
         edges = [math.erf((i - 0.5) / (params.sigma * math.sqrt(2))) for i in range(-radius, radius + 2)]
         taps = np.diff(edges)
+        taps = (taps + taps[::-1]) / 2  # equal but for rounding
     total: NDArray[np.float64] = taps / taps.sum()
     return total
 
 
-def apply(
-    image: NDArray[np.float32], params: Gaussian, rng: np.random.Generator | None = None
-) -> NDArray[np.float32]:
+def kernel(params: Gaussian, rng: np.random.Generator | None = None) -> NDArray[np.float64]:
+    """The blur as a kernel; that of the engine opencv-u8 up to its rounding. `rng` is not used."""
+    taps = weights(params)
+    return np.outer(taps, taps)
+
+
+def apply(image: Image, params: Gaussian, rng: np.random.Generator | None = None) -> Image:
     """Blur along y, then x, mirroring at the border (reflect101).
 
     Parameters
     ----------
-    image : (H, W, C) float32 (or float64, which stays so), any light; sigma = 0 returns this very array
+    image : (H, W, C) float32 (or float64, which the engine float keeps), any light; sigma = 0 returns this very array
     rng : not used: nothing is random once sigma is known
 
     Raises
@@ -70,15 +89,19 @@ def apply(
     """
     if params.sigma == 0:
         return image
-    cv2 = import_opencv()
-    taps = weights(params)
-    require_room(image, len(taps) // 2)
-    # The weights are symmetric, so OpenCV's correlation is the convolution.
-    blurred = cv2.sepFilter2D(
-        image.astype(np.float64), cv2.CV_64F, taps, taps, borderType=cv2.BORDER_REFLECT_101
-    )
-    result: NDArray[np.float32] = blurred.reshape(image.shape).astype(image.dtype)
-    return result
+    if params.engine is Engine.OPENCV_U8:
+        return from_integers(blur_8_bit(to_8_bit(image), params.sigma))
+    return convolve_axes(image, weights(params))
+
+
+def blur_8_bit(pixels: NDArray[np.uint8], sigma: float) -> NDArray[np.uint8]:
+    """cv2.GaussianBlur of (H, W, C) 8-bit pixels, in fixed point and with OpenCV's own size. sigma : px, above 0.
+
+    Raises PictureError where the picture is not larger than the blur's radius.
+    """
+    require_room(pixels, (round(6 * sigma + 1) | 1) // 2)
+    blurred: NDArray[np.uint8] = import_opencv().GaussianBlur(pixels, (0, 0), sigma)
+    return blurred.reshape(pixels.shape)
 
 
 def _radius(sigma: float, form: Form) -> int:

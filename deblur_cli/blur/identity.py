@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from deblur_cli.pictures.scaling import Image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -11,11 +12,6 @@ class Identity:
     """It has no parameters."""
 
 
-def draw(rng: np.random.Generator) -> Identity:
-    """Nothing is drawn."""
-    return Identity()
-
-
-def apply(image: NDArray[np.float32], params: Identity, rng: np.random.Generator) -> NDArray[np.float32]:
+def apply(image: Image, params: Identity, rng: np.random.Generator | None = None) -> Image:
     """The very array given."""
     return image

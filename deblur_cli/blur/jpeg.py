@@ -7,9 +7,9 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 
-from deblur_cli.blur.params import check_ranges, scalar
-from deblur_cli.blur.randomness import choice, integer
-from deblur_cli.pictures.scaling import from_integers, to_8_bit
+from deblur_cli.blur.distributions import Integers
+from deblur_cli.blur.params import check_ranges, number
+from deblur_cli.pictures.scaling import Image, from_integers, to_8_bit
 
 
 class Subsampling(StrEnum):
@@ -24,21 +24,11 @@ class Subsampling(StrEnum):
 class Jpeg:
     """quality : libjpeg's, 1 to 100."""
 
-    quality: int = scalar(unit="", ge=1, le=100)
+    quality: int = number(ge=1, le=100, drawn=Integers(60, 98))
     subsampling: Subsampling = Subsampling.BOTH
 
     def __post_init__(self) -> None:
         check_ranges(self)
-
-
-def draw(
-    rng: np.random.Generator,
-    *,
-    quality: tuple[int, int] = (60, 98),
-    subsampling: tuple[Subsampling, ...] = (Subsampling.BOTH, Subsampling.NONE),
-) -> Jpeg:
-    """Quality an integer of the range, both ends included; each subsampling as likely as the others."""
-    return Jpeg(quality=integer(rng, quality), subsampling=choice(rng, subsampling))
 
 
 def compress(pixels: NDArray[np.uint8], params: Jpeg) -> bytes:
@@ -62,8 +52,6 @@ def through_jpeg(pixels: NDArray[np.uint8], params: Jpeg) -> NDArray[np.uint8]:
         return np.array(picture).reshape(pixels.shape)
 
 
-def apply(
-    image: NDArray[np.float32], params: Jpeg, rng: np.random.Generator | None = None
-) -> NDArray[np.float32]:
+def apply(image: Image, params: Jpeg, rng: np.random.Generator | None = None) -> Image:
     """`through_jpeg` for code values in [0, 1], which are rounded to 8 bit first. `rng` is not used."""
     return from_integers(through_jpeg(to_8_bit(image), params))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias
 
@@ -93,6 +94,6 @@ def _read_response(path: Path) -> Response:
         raise UsageError(
             f"{path} holds {len(table)} numbers; a curve has one for each of the 256 code values"
         )
-    if table[0] < 0 or table[-1] > 1 or any(high <= low for low, high in zip(table, table[1:], strict=False)):
+    if table[0] < 0 or table[-1] > 1 or any(high <= low for low, high in pairwise(table)):
         raise UsageError(f"{path} is no curve: the numbers must rise from 0 to 1 at most")
     return Response(str(path), table)
