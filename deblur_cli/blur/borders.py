@@ -31,7 +31,7 @@ def crop(image: NDArray[np.float32], margin: int) -> NDArray[np.float32]:
     return image if margin == 0 else image[margin:-margin, margin:-margin]
 
 
-def require_room(image: NDArray[np.float32], margin: int) -> None:
+def require_room(image: NDArray[np.generic], margin: int) -> None:
     """Refuse a picture that mirroring cannot extend by `margin` px.
 
     Raises

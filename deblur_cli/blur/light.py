@@ -56,13 +56,16 @@ def parse_light(text: str, *, folder: Path) -> WorkingLight:
 
 
 def decode(image: Image, light: WorkingLight) -> Image:
-    """Stored sRGB code values in [0, 1] to the working space; `srgb` returns the very array given."""
+    """Stored sRGB code values to the working space; `srgb` returns the very array given, others clip below 0 first."""
     if light is Light.SRGB:
         return image
+    image = np.maximum(image, 0)
     if light is Light.GAMMA22:
-        return np.power(image, np.float32(2.2))
+        power: Image = np.power(image, np.float32(2.2))
+        return power
     if isinstance(light, Response):
-        return np.interp(image * 255.0, np.arange(256), light.table).astype(np.float32)
+        lit: Image = np.interp(image * 255.0, np.arange(256), light.table).astype(np.float32)
+        return lit
     curve = np.where(image <= 0.04045, image / 12.92, np.power((image + 0.055) / 1.055, 2.4))
     return curve.astype(np.float32)
 
@@ -76,9 +79,11 @@ def encode(image: Image, light: WorkingLight) -> Image:
         return image
     image = np.maximum(image, 0)
     if light is Light.GAMMA22:
-        return np.power(image, np.float32(1 / 2.2))
+        root: Image = np.power(image, np.float32(1 / 2.2))
+        return root
     if isinstance(light, Response):
-        return (np.interp(image, light.table, np.arange(256)) / 255).astype(np.float32)
+        code: Image = (np.interp(image, light.table, np.arange(256)) / 255).astype(np.float32)
+        return code
     curve = np.where(image <= 0.0031308, 12.92 * image, 1.055 * np.power(image, 1 / 2.4) - 0.055)
     return curve.astype(np.float32)
 

@@ -173,9 +173,13 @@ def from_record(kind: type[P], record: Mapping[str, Any]) -> P:
         raise UsageError(f"these are no parameters of {kind.__name__}: {dict(record)!r} ({error})") from error
 
 
-@cache
 def _plan(kind: type[Any]) -> tuple[tuple[str, Limits, Any], ...]:
-    """Name, limits and type of each field: looking the types up anew takes longer than a small picture's blur."""
+    """Name, limits and type of each field."""
+    return _planned(kind)  # type: ignore[arg-type]  # classes can be hashed, mypy thinks of their instances
+
+
+@cache  # looking the types up anew takes longer than a small picture's blur
+def _planned(kind: type[Any]) -> tuple[tuple[str, Limits, Any], ...]:
     hints = get_type_hints(kind)
     return tuple((item.name, limits_of(item), hints[item.name]) for item in fields(kind))
 
