@@ -23,6 +23,7 @@ P = TypeVar("P")
 class Limits:
     """What a parameter may be. ge, le : inclusive ends; gt : exclusive lower end; odd : odd integers only.
 
+    among : the only values there are
     unit : of the value itself; degrees : the value is in rad, specs give it in degrees
     drawn : what it is drawn from where a spec does not say; None = a spec must say, or the operation derives it
     count : how many values, each drawn by itself (one an axis); 0 = a single number
@@ -33,6 +34,7 @@ class Limits:
     gt: float = -math.inf
     le: float = math.inf
     odd: bool = False
+    among: tuple[int, ...] = ()
     degrees: bool = False
     drawn: Distribution | None = None
     derived: bool = False
@@ -40,6 +42,8 @@ class Limits:
 
     def text(self) -> str:
         """The range in words, such as "from 0 to 64 px"."""
+        if self.among:
+            return f"one of {', '.join(map(str, self.among))} {self.unit}".rstrip()
         low = f"above {self.gt:g}" if self.gt > -math.inf else f"from {self.ge:g}"
         high = f" to {self.le:g}" if self.le < math.inf else " up"
         words = f"{'odd, ' if self.odd else ''}{low}{high}"
@@ -52,6 +56,7 @@ class Limits:
             and self.ge <= value <= self.le
             and value > self.gt
             and not (self.odd and value % 2 != 1)
+            and not (self.among and value not in self.among)
         )
 
     def in_spec_units(self) -> "Limits":
@@ -69,6 +74,7 @@ def number(
     gt: float = -math.inf,
     le: float = math.inf,
     odd: bool = False,
+    among: tuple[int, ...] = (),
     degrees: bool = False,
     drawn: Distribution | None = None,
     derived: bool = False,
@@ -80,7 +86,16 @@ def number(
     derived : a spec may leave it out, and the operation's own `draw` finds it then
     """
     limits = Limits(
-        unit=unit, ge=ge, gt=gt, le=le, odd=odd, degrees=degrees, drawn=drawn, derived=derived, count=count
+        unit=unit,
+        ge=ge,
+        gt=gt,
+        le=le,
+        odd=odd,
+        among=among,
+        degrees=degrees,
+        drawn=drawn,
+        derived=derived,
+        count=count,
     )
     if default is MISSING and isinstance(drawn, Constant):
         default = math.radians(float(drawn.value)) if degrees else drawn.value
