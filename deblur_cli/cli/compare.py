@@ -24,7 +24,7 @@ from deblur_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from deblur_cli.evaluation.compare import Comparison
-    from deblur_cli.evaluation.regions import Region
+    from deblur_cli.pictures.regions import Region
 
 
 def compare(
@@ -134,7 +134,7 @@ def parse_regions(words: Sequence[str]) -> "tuple[Region, ...]":
 
     Raises UsageError unless the numbers come in fours, none negative and no side zero.
     """
-    from deblur_cli.evaluation.regions import Region
+    from deblur_cli.pictures.regions import Region
 
     text = ",".join(words)
     numbers = text.split(",") if text else []

@@ -7,11 +7,12 @@ import numpy as np
 
 from deblur_cli.errors import PictureError
 from deblur_cli.evaluation.evaluate import FloatPicture, RestoresArrays, metric_function, require_numbers
-from deblur_cli.evaluation.grid import as_rgb, region_side, side_by_side
-from deblur_cli.evaluation.regions import Pixels8, Region, find_regions
+from deblur_cli.evaluation.grid import region_side, side_by_side
 from deblur_cli.evaluation.tables import format_value
 from deblur_cli.host.declarations import Metric
+from deblur_cli.pictures.drawing import as_rgb
 from deblur_cli.pictures.picture import Pixels
+from deblur_cli.pictures.regions import Pixels8, Region, find_regions
 from deblur_cli.pictures.scaling import from_integers, to_8_bit
 
 AUTOMATIC_REGIONS = 2

@@ -2,24 +2,31 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import cycle
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from deblur_cli.errors import UsageError
-from deblur_cli.evaluation.regions import Pixels8, Region
+from deblur_cli.pictures.drawing import (
+    FRAMES,
+    GAP_PX,
+    INK,
+    PAPER,
+    as_rgb,
+    draw_frame,
+    fitted,
+    fitted_size,
+    font_of,
+    shortened,
+)
+from deblur_cli.pictures.regions import Pixels8, Region
 
 CELL_PX = 480
 """Longest side of a picture in the grid. Four columns then make about 2000 pixels, which any page or screen shows."""
 
-_GAP_PX = 10
 _TEXT_PX = 18
 _LINE_PX = 26
-_PAPER = (255, 255, 255)
-_INK = (20, 20, 20)
-_FRAMES = ((230, 57, 70), (29, 161, 242), (255, 183, 3), (46, 196, 105))  # one colour a region, in turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +42,7 @@ class _Layout:
     @property
     def height(self) -> int:
         texts = _LINE_PX * (2 if self.captioned else 1)
-        return texts + self.picture_height + (self.zoom_height + _GAP_PX if self.zoom_height else 0)
+        return texts + self.picture_height + (self.zoom_height + GAP_PX if self.zoom_height else 0)
 
 
 def side_by_side(
@@ -69,13 +76,13 @@ def side_by_side(
     layout = _plan(width, height, regions=regions, captioned=any(captions), cell_px=cell_px)
     columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)
-    step = layout.width + _GAP_PX, layout.height + _GAP_PX
-    sheet = Image.new("RGB", (columns * step[0] + _GAP_PX, rows * step[1] + _GAP_PX), _PAPER)
+    step = layout.width + GAP_PX, layout.height + GAP_PX
+    sheet = Image.new("RGB", (columns * step[0] + GAP_PX, rows * step[1] + GAP_PX), PAPER)
     for index, (label, pixels) in enumerate(pictures):
         row, column = divmod(index, columns)
         _draw_cell(
             sheet,
-            (_GAP_PX + column * step[0], _GAP_PX + row * step[1]),
+            (GAP_PX + column * step[0], GAP_PX + row * step[1]),
             pixels=as_rgb(pixels),
             label=label,
             caption=captions[index] if captions else "",
@@ -83,11 +90,6 @@ def side_by_side(
             layout=layout,
         )
     return np.asarray(sheet)
-
-
-def as_rgb(pixels: Pixels8) -> Pixels8:
-    """(H, W, 1 or 3) -> (H, W, 3)."""
-    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
 
 
 def _check(
@@ -127,20 +129,20 @@ def _plan(width: int, height: int, *, regions: Sequence[Region], captioned: bool
     room = _zoom_room(cell_width, len(regions))
     return _Layout(
         width=cell_width,
-        picture_height=_fitted_size(width, height, room=(cell_px, cell_px))[1],
+        picture_height=fitted_size(width, height, room=(cell_px, cell_px))[1],
         zoom_width=room,
-        zoom_height=max((_fitted_size(r.width, r.height, room=(room, room))[1] for r in regions), default=0),
+        zoom_height=max((fitted_size(r.width, r.height, room=(room, room))[1] for r in regions), default=0),
         captioned=captioned,
     )
 
 
 def _cell_width(width: int, height: int, cell_px: int) -> int:
     # a narrow picture must leave room for its label and its regions
-    return max(_fitted_size(width, height, room=(cell_px, cell_px))[0], cell_px // 2)
+    return max(fitted_size(width, height, room=(cell_px, cell_px))[0], cell_px // 2)
 
 
 def _zoom_room(cell_width: int, count: int) -> int:
-    return max(1, (cell_width - (count - 1) * _GAP_PX) // max(1, count))
+    return max(1, (cell_width - (count - 1) * GAP_PX) // max(1, count))
 
 
 def _draw_cell(
@@ -157,65 +159,30 @@ def _draw_cell(
     draw = ImageDraw.Draw(sheet)
     _text(draw, label, (left, top), layout.width)
     top += _LINE_PX
-    shown = _fitted(pixels, room=(layout.width, layout.picture_height))
+    shown = fitted(pixels, room=(layout.width, layout.picture_height))
     origin = left + (layout.width - shown.width) // 2, top
     sheet.paste(shown, origin)
-    for region, colour in zip(regions, cycle(_FRAMES), strict=False):
-        _frame(draw, _scaled(region, shown.width / pixels.shape[1], origin), colour)
+    for region, colour in zip(regions, cycle(FRAMES), strict=False):
+        draw_frame(draw, region, scale=shown.width / pixels.shape[1], origin=origin, colour=colour)
     top += layout.picture_height
     zoom_left = left
-    for region, colour in zip(regions, cycle(_FRAMES), strict=False):
-        zoomed = _fitted(region.crop(pixels), room=(layout.zoom_width, layout.zoom_width))
-        sheet.paste(zoomed, (zoom_left, top + _GAP_PX))
-        _frame(draw, _box((zoom_left, top + _GAP_PX), zoomed.size), colour)
-        zoom_left += layout.zoom_width + _GAP_PX
+    for region, colour in zip(regions, cycle(FRAMES), strict=False):
+        zoomed = fitted(region.crop(pixels), room=(layout.zoom_width, layout.zoom_width))
+        corner = zoom_left, top + GAP_PX
+        sheet.paste(zoomed, corner)
+        draw_frame(draw, Region(0, 0, *zoomed.size), scale=1, origin=corner, colour=colour)
+        zoom_left += layout.zoom_width + GAP_PX
     if regions:
-        top += layout.zoom_height + _GAP_PX
+        top += layout.zoom_height + GAP_PX
     if caption:
         _text(draw, caption, (left, top), layout.width)
 
 
-def _fitted(pixels: Pixels8, *, room: tuple[int, int]) -> Image.Image:
-    """As large as the room allows: enlarged by a whole factor and nearest neighbour, or reduced smoothly."""
-    picture = Image.fromarray(np.ascontiguousarray(pixels))
-    size = _fitted_size(*picture.size, room=room)
-    enlarges = size[0] >= picture.width
-    return picture.resize(size, Image.Resampling.NEAREST if enlarges else Image.Resampling.LANCZOS)
-
-
-def _fitted_size(width: int, height: int, *, room: tuple[int, int]) -> tuple[int, int]:
-    factor = min(room[0] / width, room[1] / height)
-    if factor >= 1:
-        return width * int(factor), height * int(factor)
-    return max(1, round(width * factor)), max(1, round(height * factor))
-
-
-def _scaled(region: Region, scale: float, origin: tuple[int, int]) -> tuple[int, int, int, int]:
-    corner = origin[0] + round(region.x * scale), origin[1] + round(region.y * scale)
-    return _box(corner, (round(region.width * scale), round(region.height * scale)))
-
-
-def _box(corner: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom as Pillow counts them: all four inside."""
-    return corner[0], corner[1], corner[0] + max(1, size[0]) - 1, corner[1] + max(1, size[1]) - 1
-
-
-def _frame(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], colour: tuple[int, int, int]) -> None:
-    draw.rectangle(box, outline=colour, width=2)
-
-
 def _text(draw: ImageDraw.ImageDraw, text: str, corner: tuple[int, int], width: int) -> None:
     """One line, smaller where it is too long, cut where it is still too long."""
-    for size in range(_TEXT_PX, 11, -1):
-        if draw.textlength(text, font=_font(size)) <= width:
-            break
-    else:
-        while len(text) > 1 and draw.textlength(text + "...", font=_font(size)) > width:
-            text = text[:-1]
-        text += "..."
-    draw.text((corner[0], corner[1] + _LINE_PX // 2), text, fill=_INK, font=_font(size), anchor="lm")
-
-
-@lru_cache(maxsize=16)
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
+    font = next(
+        (font_of(size) for size in range(_TEXT_PX, 12, -1) if font_of(size).getlength(text) <= width),
+        font_of(12),
+    )
+    text = shortened(text, font=font, width=width)
+    draw.text((corner[0], corner[1] + _LINE_PX // 2), text, fill=INK, font=font, anchor="lm")
