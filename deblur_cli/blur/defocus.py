@@ -49,24 +49,44 @@ def kernel(params: Defocus, rng: np.random.Generator | None = None) -> Floats:
 
 
 def coverage(params: Defocus) -> Floats:
-    """The share of each pixel that the aperture covers: (2r + 1, 2r + 1) float64 in [0, 1].
-
-    Counted at 16 x 16 places a pixel, 64 x 64 below a radius of 3 px.
-    """
-    fine = 64 if params.radius < 3 else 16
+    """The share of each pixel that the aperture covers: (2r + 1, 2r + 1) float64 in [0, 1]."""
     side = 2 * _radius(params.radius) + 1
-    place = (np.arange(side * fine) + 0.5) / fine - side / 2
-    x, y = place[None, :], place[:, None]
-    if params.blades == 0:
-        inside = x**2 + y**2 <= params.radius**2
-    else:
-        inside = np.ones((len(place), len(place)), bool)
-        for side_number in range(params.blades):
-            normal = params.rotation + (2 * side_number + 1) * math.pi / params.blades
-            edge = params.radius * math.cos(math.pi / params.blades)
-            inside &= x * math.cos(normal) + y * math.sin(normal) <= edge
-    counts: Floats = inside.reshape(side, fine, side, fine).mean(axis=(1, 3))
-    return counts
+    return _polygon(params, side) if params.blades else _disk(params.radius, side)
+
+
+def _disk(radius: float, side: int) -> Floats:
+    """Counted at 16 x 16 places a pixel, 64 x 64 for small ones."""
+    fine = 64 if radius < 3 else 16
+    squared = _places(side, fine) ** 2
+    inside = squared[:, None] + squared <= radius**2
+    shares: Floats = inside.reshape(side, fine, side, fine).mean(axis=(1, 3))
+    return shares
+
+
+def _polygon(params: Defocus, side: int) -> Floats:
+    """Exact along x, at 256 places along y: 16 x 16 would miss up to 2e-3 of the area where an edge lies along an axis."""
+    fine = 256
+    y = _places(side, fine)
+    left, right = np.full(len(y), -side / 2), np.full(len(y), side / 2)
+    for edge in range(params.blades):
+        normal = params.rotation + (2 * edge + 1) * math.pi / params.blades
+        along, across = math.cos(normal), math.sin(normal)
+        room = params.radius * math.cos(math.pi / params.blades) - y * across  # x * along must not be above
+        if abs(along) < 1e-9:
+            right = np.where(room < 0, left, right)
+        elif along > 0:
+            right = np.minimum(right, room / along)
+        else:
+            left = np.maximum(left, room / along)
+    borders = np.arange(side + 1) - side / 2
+    passed = np.clip(borders, left[:, None], np.maximum(left, right)[:, None])
+    shares: Floats = np.diff(passed, axis=1).reshape(side, fine, side).mean(axis=1)
+    return shares
+
+
+def _places(side: int, fine: int) -> Floats:
+    """Positions in px from the centre of a row of pixels, several a pixel."""
+    return (np.arange(side * fine) + 0.5) / fine - side / 2
 
 
 def _radius(radius: float) -> int:

@@ -9,7 +9,7 @@ from deblur_cli.blur.borders import require_room
 from deblur_cli.blur.distributions import Choice, Distribution, greatest
 from deblur_cli.blur.opencv import import_opencv
 from deblur_cli.blur.params import check_ranges, number
-from deblur_cli.pictures.scaling import Image, from_integers, to_8_bit
+from deblur_cli.pictures.scaling import Image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +42,13 @@ def apply(image: Image, params: Median, rng: np.random.Generator | None = None) 
     if params.k == 1:
         return image
     require_room(image, params.k // 2)
-    pixels = to_8_bit(image)
-    if np.array_equal(from_integers(pixels), image):  # OpenCV takes floats for k = 3 and 5 only
-        return from_integers(import_opencv().medianBlur(pixels, params.k).reshape(image.shape))
+    levels = np.unique(image)
+    if (
+        len(levels) <= 256
+    ):  # as all pictures that were stored in 8 bit; OpenCV takes floats for k = 3 and 5 only
+        codes = np.searchsorted(levels, image).astype(np.uint8)
+        chosen: Image = levels[import_opencv().medianBlur(codes, params.k).reshape(image.shape)]
+        return chosen
     from scipy.ndimage import median_filter
 
     result: Image = median_filter(image, size=(params.k, params.k, 1), mode="nearest")

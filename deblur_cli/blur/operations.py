@@ -27,6 +27,11 @@ class Operation:
     places: bool
     looks_around: bool
 
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether it leaves the scene alone and sees no pixel but the one it changes, or only the stored file as it is."""
+        return not self.looks_around and self.stage is not Stage.SCENE
+
 
 @cache
 def load_operation(declared: Degradation) -> Operation:

@@ -3,8 +3,10 @@
 Light, border and order follow the physics: decode, change the scene, blur, add noise, clip, encode, round to 8 bit, JPEG.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,11 +16,12 @@ from numpy.typing import NDArray
 from deblur_cli.blur.borders import Window
 from deblur_cli.blur.convolution import convolve
 from deblur_cli.blur.distributions import pick
+from deblur_cli.blur.kernels import centroid, variance
 from deblur_cli.blur.light import Light, WorkingLight, decode, encode, parse_light
 from deblur_cli.blur.operations import Operation, load_operation
 from deblur_cli.blur.params import as_record, from_record
 from deblur_cli.blur.randomness import Role
-from deblur_cli.blur.spec import Mix, Select, Spec, Step
+from deblur_cli.blur.spec import Mix, Select, Spec, Step, walk
 from deblur_cli.errors import MissingError
 from deblur_cli.host.declarations import Degradation, Stage
 from deblur_cli.pictures.scaling import Image, from_integers, to_8_bit
@@ -52,6 +55,14 @@ class Taken:
     light: WorkingLight = Light.SRGB
 
 
+@dataclass(frozen=True, slots=True)
+class _Lit:
+    """A picture and the working space it is in."""
+
+    image: Image
+    light: WorkingLight
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Degraded:
     """blurry, sharp : (H, W, C) float32 code values, cropped; `sharp` is None where the steps leave it as it was
@@ -62,6 +73,32 @@ class Degraded:
     blurry: Image
     sharp: Image | None
     kernels: Mapping[int, Kernel] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exposure:
+    """A picture between two steps. image : (H, W, C) float32 in the working space `light`; others as of `Degraded`."""
+
+    image: Image
+    light: WorkingLight
+    sharp: Image | None
+    kernels: Mapping[int, Kernel]
+
+
+def halves(spec: Spec, operations: Operations) -> tuple[Spec, Spec]:
+    """The spec with its steps up to the last that looks around or changes the scene, and with those after it.
+
+    The second half acts on each pixel, or on each stored file, alone: it can be applied to any piece of what the first
+    half made.
+    """
+    last = len(spec.steps)
+    while last > 0 and all(
+        load_operation(operations[step.op]).is_pointwise
+        for step in walk(spec.steps[last - 1 : last])
+        if isinstance(step, Step)
+    ):
+        last -= 1
+    return replace(spec, steps=spec.steps[:last]), replace(spec, steps=spec.steps[last:])
 
 
 def draw_steps(spec: Spec, operations: Operations, *, streams: Streams, number: int) -> list[Taken]:
@@ -99,26 +136,48 @@ def apply_steps(
     ------
     PictureError : the picture is too small for a step's reach
     """
+    exposed = expose(
+        image, taken, operations, streams=streams, window=window, keep=keep, light=light, with_kernels=with_kernels
+    )  # fmt: skip
+    return Degraded(blurry=encode(exposed.image, exposed.light), sharp=exposed.sharp, kernels=exposed.kernels)
+
+
+def expose(
+    image: Image,
+    taken: Sequence[Taken],
+    operations: Operations,
+    *,
+    streams: Streams,
+    window: Window,
+    keep: Callable[[Image], Image],
+    light: WorkingLight = Light.SRGB,
+    with_kernels: bool = False,
+) -> Exposure:
+    """`apply_steps` that stays in the light of the last step, so that others may follow. Raises as that does."""
     steps = _operations_of(taken, operations)
     kept_before = _first_of_the_pointwise_end(steps)
     kernels: dict[int, Kernel] = {}
-    sharp: Image | None = None
+    blurry = scene = _Lit(image, light)
     for position, (item, operation) in enumerate(steps):
         if position == kept_before:
-            image = keep(image)
-        if operation.stage is Stage.FILE:
-            image, light = from_integers(to_8_bit(encode(image, light))), Light.SRGB
-        elif item.light != light:
-            image, light = decode(encode(image, light), item.light), item.light
-        before = image
-        image = _apply(
-            image, item, operation, streams=streams, window=window, kernels=kernels, show=with_kernels
+            blurry, scene = _kept(blurry, scene, keep)
+        step = partial(
+            _apply,
+            item=item,
+            operation=operation,
+            streams=streams,
+            window=window,
+            kernels=kernels,
+            show=with_kernels,
         )
-        if operation.stage is Stage.SCENE and image is not before:
-            sharp = keep(np.clip(encode(image, light), 0, 1))
+        before, blurry = blurry, step(blurry)
+        if operation.stage is Stage.SCENE:  # mostly first, where the scene has not been blurred yet
+            scene = blurry if before is scene else step(scene)
     if kept_before == len(steps):
-        image = keep(image)
-    return Degraded(blurry=encode(image, light), sharp=sharp, kernels=kernels)
+        blurry, scene = _kept(blurry, scene, keep)
+    changed = any(operation.stage is Stage.SCENE for _, operation in steps)
+    sharp = np.clip(encode(scene.image, scene.light), 0, 1) if changed else None
+    return Exposure(image=blurry.image, light=blurry.light, sharp=sharp, kernels=kernels)
 
 
 def as_records(
@@ -162,19 +221,18 @@ def from_records(records: Iterable[Mapping[str, Any]], operations: Operations, *
     taken = []
     for record in records:
         op = record["op"]
-        if "branch" in record:
-            taken.append(Taken(slot=record["slot"], op=op, branch=record["branch"]))
+        if "branch" in record or not record.get("applied", True):
+            branch = record.get("branch")
+            taken.append(Taken(slot=record["slot"], op=op, applied=branch is not None, branch=branch))
             continue
         if op not in operations:
             raise MissingError(f"the record names the degradation {op}, which no plugin here brings")
-        applied = record.get("applied", True)
         kind = load_operation(operations[op]).params
         taken.append(
             Taken(
                 slot=record["slot"],
                 op=op,
-                applied=applied,
-                params=from_record(kind, record.get("params", {})) if applied else None,
+                params=from_record(kind, record.get("params", {})),
                 light=parse_light(record.get("light", light), folder=Path()),
             )
         )
@@ -183,12 +241,11 @@ def from_records(records: Iterable[Mapping[str, Any]], operations: Operations, *
 
 def describe(kernel: Kernel) -> dict[str, Any]:
     """Side in px, root mean square distance from the centroid in px, and the centroid itself (x, y) in px."""
-    radius = kernel.shape[0] // 2
-    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
-    total = kernel.sum()
-    cx, cy = float((kernel * x).sum() / total), float((kernel * y).sum() / total)
-    spread = float((kernel * ((x - cx) ** 2 + (y - cy) ** 2)).sum() / total)
-    return {"side": kernel.shape[0], "rms_px": float(np.sqrt(spread)), "centroid": [cx, cy]}
+    return {
+        "side": len(kernel),
+        "rms_px": math.sqrt(sum(variance(kernel))),
+        "centroid": list(centroid(kernel)),
+    }
 
 
 def _draw(
@@ -219,29 +276,39 @@ def _operations_of(taken: Sequence[Taken], operations: Operations) -> list[tuple
 
 
 def _first_of_the_pointwise_end(steps: Sequence[tuple[Taken, Operation]]) -> int:
-    """After which step nothing looks around any more, so that the margin can go."""
+    """After which step nothing looks around or changes the scene any more, so that the margin can go."""
     last = len(steps)
-    while last > 0 and not steps[last - 1][1].looks_around:
+    while last > 0 and steps[last - 1][1].is_pointwise:
         last -= 1
     return last
 
 
+def _kept(blurry: _Lit, scene: _Lit, keep: Callable[[Image], Image]) -> tuple[_Lit, _Lit]:
+    """Both cut, as one where they are."""
+    kept = _Lit(keep(blurry.image), blurry.light)
+    return kept, kept if scene is blurry else _Lit(keep(scene.image), scene.light)
+
+
 def _apply(
-    image: Image,
+    before: _Lit,
+    *,
     item: Taken,
     operation: Operation,
-    *,
     streams: Streams,
     window: Window,
     kernels: dict[int, Kernel],
     show: bool,
-) -> Image:
+) -> _Lit:
+    image, light = before.image, before.light
+    if operation.stage is Stage.FILE:
+        image, light = from_integers(to_8_bit(encode(image, light))), Light.SRGB
+    elif item.light != light:
+        image, light = decode(encode(image, light), item.light), item.light
     place = {"window": window} if operation.places else {}
     if operation.kernel is not None and (operation.apply is None or show):
         kernel = operation.kernel(item.params, streams(slot=item.slot, role=Role.FIELD), **place)
         kernels[item.slot] = kernel
     if operation.apply is None:
-        return convolve(image, kernels[item.slot])
+        return _Lit(convolve(image, kernels[item.slot]), light)
     rng = streams(slot=item.slot, role=Role.FIELD)
-    result: Image = operation.apply(image, item.params, rng, **place)
-    return result
+    return _Lit(operation.apply(image, item.params, rng, **place), light)
