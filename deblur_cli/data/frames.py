@@ -75,6 +75,12 @@ class FrameSource(Protocol):
     def frame_name(self, sequence: int, position: int) -> str:
         """What tells a frame from all others of the source."""
 
+    def path(self, sequence: int, position: int) -> Path:
+        """The file that a frame is in."""
+
+    def close(self) -> None:
+        """Close what is open; frames can still be asked for."""
+
 
 def plan_windows(
     sequences: Sequence[FrameSequence], draw: Callable[[int], tuple[int, int]]
@@ -163,6 +169,9 @@ class FolderFrames:
         """A frame's file."""
         clip = self._clips[sequence]
         return clip.folder / clip.names[position]
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

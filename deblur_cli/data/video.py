@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deblur_cli.data.files import as_text
-from deblur_cli.data.frames import FrameSequence, Window, check_window, runs_of
-from deblur_cli.errors import MissingError, PictureError
+from deblur_cli.data.files import as_text, find_pictures
+from deblur_cli.data.frames import FolderFrames, FrameSequence, FrameSource, Window, check_window, runs_of
+from deblur_cli.errors import MissingError, PictureError, UsageError
 from deblur_cli.pictures.picture import Pixels
 
 if TYPE_CHECKING:
@@ -45,6 +45,26 @@ def find_videos(path: Path) -> list[Path]:
         if not name.startswith(".") and Path(name).suffix.lower() in VIDEO_EXTENSIONS
     ]
     return sorted(found, key=lambda video: os.fsencode(video.relative_to(path).as_posix()))
+
+
+def open_frames(root: Path) -> FrameSource:
+    """The frames of a video file, of the videos in a folder, or of the pictures in a folder.
+
+    Raises
+    ------
+    MissingError : there is neither, or PyAV is not there
+    PictureError : a video cannot be used, or names of pictures do not tell their order
+    UsageError : a folder holds both
+    """
+    if root.is_file():
+        return VideoFrames(root)
+    if not root.is_dir():
+        raise MissingError(f"there is no folder or video {root}")
+    if not find_videos(root):
+        return FolderFrames(root)
+    if find_pictures(root):
+        raise UsageError(f"{root} holds videos and pictures; name one video, or a folder with one of the two")
+    return VideoFrames(root)
 
 
 def import_pyav() -> ModuleType:
@@ -90,7 +110,8 @@ class VideoFrames:
         import_pyav()
         paths = find_videos(root)
         if not paths:
-            raise MissingError(f"there is no video in {root} ({', '.join(sorted(VIDEO_EXTENSIONS))})")
+            kinds = ", ".join(sorted(VIDEO_EXTENSIONS))
+            raise MissingError(f"{root} is no video and holds none ({kinds})")
         base = root if root.is_dir() else root.parent
         self._videos = [_scan(path, as_text(path.relative_to(base))) for path in paths]
         self._reader: _Reader | None = None
