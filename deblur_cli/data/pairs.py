@@ -1,6 +1,7 @@
 """Pairs of pictures in folders: which blurred file belongs to which sharp one."""
 
 import logging
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from deblur_cli.data.files import as_text, find_pictures, read_rgb
+from deblur_cli.data.files import as_text, read_rgb
+from deblur_cli.data.listing import list_names, path_of, text_of
 from deblur_cli.errors import PictureError
+from deblur_cli.pictures.picture import Pixels as Samples
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +59,7 @@ class SharpPicture(Protocol):
     def size(self) -> tuple[int, int]:
         """Height and width in px, without decoding where that is possible."""
 
-    def load(self) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    def load(self) -> Samples:
         """(H, W, C) of 8 or 16 bit, C = 1 or 3; PictureError where that cannot be had."""
 
 
@@ -157,8 +160,9 @@ def picture_size(path: Path) -> tuple[int, int]:
 def _by_stem(folder: Path) -> dict[str, Path]:
     """Relative path without extension -> file."""
     found: dict[str, Path] = {}
-    for path in find_pictures(folder):
-        stem = as_text(path.relative_to(folder).with_suffix(""))
+    for name in list_names(folder):
+        path = path_of(folder, name)
+        stem = text_of(os.path.splitext(name)[0])
         if stem in found:
             raise PictureError(
                 f"{found[stem]} and {path} have one name but for the extension; keep one of them"

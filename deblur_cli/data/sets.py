@@ -1,34 +1,36 @@
-"""Finding a data set: by name below DEBLUR_DATA, or in the folder that is given."""
+"""Finding a data set: by name below DEBLUR_DATA, or in the folder that is given; and its pairs as a preset wants them."""
 
 import difflib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-from deblur_cli.data import GOPRO_GAMMA_LAYOUT, GOPRO_LAYOUT, REDS_LAYOUT, REDS_X4_LAYOUT
-from deblur_cli.data.pairs import FilePair, Pair, match_folders, pairs_below
+from deblur_cli.blur.pipeline import Operations
+from deblur_cli.blur.spec import SourceKind, Spec
+from deblur_cli.blur.spec_file import preset as preset_named
+from deblur_cli.data.blurred import blurred_pictures
+from deblur_cli.data.cifar10 import batch_folder
+from deblur_cli.data.layouts import ANY_LAYOUT, FALLBACKS, SPLITS, bases, is_made, made_pairs, no_pairs
+from deblur_cli.data.official import reds_in
+from deblur_cli.data.pairs import FilePair, Pair, SharpPicture, pairs_below
+from deblur_cli.data.photographs import pictures_below
+from deblur_cli.data.prepared import PartedPair, parted, prepared_pairs
+from deblur_cli.data.roots import require_root
 from deblur_cli.errors import MissingError, UsageError
 from deblur_cli.host.declarations import Dataset, import_object
-from deblur_cli.host.folders import cache_folder
 from deblur_cli.host.manager import Host
 
-SPLITS = ("train", "val", "test")
-
-_SPLIT_FOLDERS: Mapping[str, tuple[str, ...]] = {
-    # A set with only one of the held-out parts uses it for both: GoPro has no val, REDS publishes no sharp test.
-    "train": ("train",),
-    "val": ("val", "test"),
-    "test": ("test", "val"),
-}
-
-_ANY_LAYOUT = (
-    "FOLDER/{blur,sharp}/NAME.png, FOLDER/{input,target}/NAME.png, either also below train/ and val/ or scene by scene, "
-    "or the layout of GoPro or REDS; any picture format"
-)
+CIFAR10 = "cifar10"
 
 
 def open_pairs(
-    host: Host, spec: str | Path, *, split: str, environ: Mapping[str, str] = os.environ
+    host: Host,
+    spec: str | Path,
+    *,
+    split: str,
+    environ: Mapping[str, str] = os.environ,
+    preset: Spec | None = None,
 ) -> Sequence[Pair]:
     """The pairs of a data set.
 
@@ -37,139 +39,155 @@ def open_pairs(
     spec : the name of a data set, which is looked for below DEBLUR_DATA, or a folder ("./reds" for one named like a set)
     split : "train", "val" or "test"; a folder without such sub-folders has one set of pairs for all splits
     environ : where DEBLUR_DATA and DEBLUR_CACHE are looked up
+    preset : how sharp pictures are blurred, or how ready pairs are resized, cut and divided; None takes that of the data
+        set itself, and ready pairs as they are
 
     Raises
     ------
     MissingError : no such set, or no pairs in it; says which layout is expected and where it looked
-    UsageError : no such split, or an empty name
-    PictureError : a blurred picture has no sharp one
+    UsageError : no such split, an empty name, or a preset for another kind of data
+    PictureError : a blurred picture has no sharp one, or a file of many pictures was cut short
     """
     if split not in SPLITS:
         raise UsageError(f"there is no split {split!r}; there are: {', '.join(SPLITS)}")
     if spec == "":
         raise UsageError("the name of the data is empty; give a data set or a folder")
     if isinstance(spec, str) and spec in host.datasets:
-        return _open_named(host.datasets[spec], split=split, environ=environ)
+        dataset = host.datasets[spec]
+        return _of_set(host, dataset, split=split, preset=preset, root=lambda: require_root(dataset, environ))
+    folder = _existing_folder(host, spec)
+    if CIFAR10 in host.datasets and batch_folder(folder) is not None:
+        return _of_set(host, host.datasets[CIFAR10], split=split, preset=preset, root=lambda: folder)
+    if preset is None:
+        return _pairs_as_they_are(folder, split)
+    if preset.source is SourceKind.PAIRS:
+        whole = _all_pairs(folder)
+        return prepared_pairs(whole, preset, host.degradations, split=split, what=f"the folder {folder}")
+    return _pictures_blurred(folder, preset, host.degradations, split=split)
+
+
+def _of_set(
+    host: Host, dataset: Dataset, *, split: str, preset: Spec | None, root: Callable[[], Path]
+) -> Sequence[Pair]:
+    """The pairs of a declared set. root : finds its folder, once all else is in order."""
+    if preset is not None:
+        _require_kind(dataset, preset)
+    if dataset.sharp:
+        preset = preset or preset_named(dataset.preset, host.degradations)
+        find: Callable[[Path, str], Sequence[SharpPicture]] = import_object(dataset.sharp)
+        return blurred_pictures(
+            partial(find, root()),
+            preset,
+            host.degradations,
+            split=split,
+            parts=dataset.splits,
+            what=dataset.name,
+        )
+    find_pairs: Callable[[Path, str], Sequence[Pair]] = import_object(dataset.pairs)
+    if preset is None:
+        return find_pairs(root(), _part_for(dataset, split))
+    folder = root()
+    parts: dict[str | None, Sequence[Pair]] = {}
+    for part in dataset.splits:
+        try:
+            parts[part] = find_pairs(folder, part)
+        except MissingError:
+            if part == _part_for(dataset, split):
+                raise
+    whole = parted(parts, root=folder)
+    return prepared_pairs(whole, preset, host.degradations, split=split, what=dataset.name)
+
+
+def _require_kind(dataset: Dataset, preset: Spec) -> None:
+    if preset.source is SourceKind.FRAMES:
+        raise UsageError(
+            f"the preset {preset.name} averages frames of videos, and the data set {dataset.name} holds single pictures; "
+            "make pairs of a video with deblur make-dataset"
+        )
+    if dataset.sharp and preset.source is SourceKind.PAIRS:
+        raise UsageError(
+            f"the preset {preset.name} cuts ready pairs, and the data set {dataset.name} holds sharp pictures only; "
+            f"take one that blurs, such as {dataset.preset}"
+        )
+    if dataset.pairs and preset.source is not SourceKind.PAIRS:
+        raise UsageError(
+            f"the preset {preset.name} blurs sharp pictures, and the data set {dataset.name} has blurred ones already; "
+            "leave the preset out, or give the folder of its sharp pictures instead of its name"
+        )
+
+
+def _part_for(dataset: Dataset, split: str) -> str:
+    """The part of a data set that is meant for a split."""
+    for name in FALLBACKS[split]:
+        if name in dataset.splits:
+            return name
+    raise UsageError(f"the data set {dataset.name} has no split {split}; it has: {', '.join(dataset.splits)}")
+
+
+def _existing_folder(host: Host, spec: str | Path) -> Path:
     folder = Path(spec).expanduser()
-    if not folder.is_dir():
-        if isinstance(spec, str) and os.sep not in spec and not folder.exists():
-            raise _unknown(host, spec)
-        raise MissingError(
-            f"no pairs in {folder}: {'it is a file' if folder.exists() else 'there is no such folder'}"
-        )
-    looked: list[Path] = []
-    for base in _bases(folder, split):
-        for find in (pairs_below, _reds_pairs(split), _reds_x4_pairs(split)):
-            looked.append(base)
-            pairs = find(base)
-            if pairs:
-                return pairs
-    raise _no_pairs(f"the folder {folder}", split, layout=_ANY_LAYOUT, looked=looked)
-
-
-def gopro(root: Path, split: str) -> Sequence[Pair]:
-    """GoPro, blurred pictures of the folder `blur`."""
-    return _gopro(root, split, blurry="blur", layout=GOPRO_LAYOUT)
-
-
-def gopro_gamma(root: Path, split: str) -> Sequence[Pair]:
-    """GoPro, blurred pictures of the folder `blur_gamma`."""
-    return _gopro(root, split, blurry="blur_gamma", layout=GOPRO_GAMMA_LAYOUT)
-
-
-def reds(root: Path, split: str) -> Sequence[Pair]:
-    """REDS at full size."""
-    return _reds(root, split, find=_reds_pairs(split), layout=f"{root}/{REDS_LAYOUT}")
-
-
-def reds_x4(root: Path, split: str) -> Sequence[Pair]:
-    """REDS reduced four times."""
-    return _reds(root, split, find=_reds_x4_pairs(split), layout=f"{root}/{REDS_X4_LAYOUT}")
-
-
-def _open_named(dataset: Dataset, *, split: str, environ: Mapping[str, str]) -> Sequence[Pair]:
-    if split not in dataset.splits:
-        alternatives = [name for name in _SPLIT_FOLDERS[split] if name in dataset.splits]
-        if not alternatives:
-            raise UsageError(
-                f"the data set {dataset.name} has no split {split}; it has: {', '.join(dataset.splits)}"
-            )
-        split = alternatives[0]
-    find: Callable[[Path, str], Sequence[Pair]] = import_object(dataset.pairs)
-    if dataset.generated:
-        return find(cache_folder(environ), split)
-    expected = f"DEBLUR_DATA/{dataset.folder}/{dataset.layout}"
-    data = environ.get("DEBLUR_DATA")
-    if not data:
-        raise MissingError(
-            f"cannot find the data set {dataset.name}: DEBLUR_DATA is not set; set it to the folder that holds "
-            f"{dataset.folder}/, or give the folder itself\n  expected: {expected}"
-        )
-    root = _folder_named(Path(data).expanduser(), dataset.folder)
-    if root is None:
-        raise MissingError(
-            f"cannot find the data set {dataset.name}: there is no {Path(data) / dataset.folder}; "
-            f"put it there, or give its folder\n  expected: {expected}"
-        )
-    return find(root, split)
-
-
-def _folder_named(parent: Path, name: str) -> Path | None:
-    """The folder of that name, whatever the case of its letters."""
-    if (parent / name).is_dir():
-        return parent / name
-    if not parent.is_dir():
-        return None
-    return next(
-        (path for path in sorted(parent.iterdir()) if path.name.lower() == name and path.is_dir()), None
+    if folder.is_dir():
+        return folder
+    if isinstance(spec, str) and os.sep not in spec and not folder.exists():
+        raise _unknown(host, spec)
+    raise MissingError(
+        f"no pairs in {folder}: {'it is a file' if folder.exists() else 'there is no such folder'}"
     )
 
 
-def _gopro(root: Path, split: str, *, blurry: str, layout: str) -> Sequence[Pair]:
-    looked = _bases(root, split)
+def _pairs_as_they_are(folder: Path, split: str) -> Sequence[Pair]:
+    pairs, looked = _pairs_in(folder, split)
+    if pairs:
+        return pairs
+    error = no_pairs(f"the folder {folder}", split, layout=ANY_LAYOUT, looked=looked)
+    if not _all_pairs(folder, or_none=True) and len(pictures_below(folder)):
+        raise MissingError(f"{error}\n  it holds pictures: --blur NAME says how to blur them")
+    raise error
+
+
+def _pairs_in(folder: Path, split: str) -> tuple[Sequence[FilePair], Sequence[Path]]:
+    """The pairs of a split in a folder of any known layout, none where there are none; and where they were looked for."""
+    if is_made(folder):
+        return made_pairs(folder, split), [folder / "splits"]
+    looked = bases(folder, split)
     for base in looked:
-        pairs = pairs_below(base, names=((blurry, "sharp"),))
+        pairs = pairs_below(base) or reds_in(base, split)
         if pairs:
-            return pairs
-    raise _no_pairs("GoPro", split, layout=f"{root}/{layout}", looked=looked)
+            return pairs, looked
+    return [], looked
 
 
-def _reds(root: Path, split: str, *, find: Callable[[Path], list[FilePair]], layout: str) -> Sequence[Pair]:
-    looked = _bases(root, split)
-    for base in looked:
-        pairs = pairs_below(base) or find(base)
-        if pairs:
-            return pairs
-    raise _no_pairs("REDS", split, layout=layout, looked=looked)
+def _all_pairs(folder: Path, *, or_none: bool = False) -> list[PartedPair]:
+    """The pairs of all parts of a folder."""
+    found = {split: list(_pairs_in(folder, split)[0]) for split in SPLITS}
+    parts: dict[str | None, Sequence[Pair]] = {name: pairs for name, pairs in found.items() if pairs}
+    if found["val"] == found["test"]:
+        parts.pop("val", None)  # one held-out part, which stood for the other
+    if found["train"] == found["test"]:
+        parts = {None: found["train"]}  # no parts at all
+    whole = parted(parts, root=folder)
+    if not whole and not or_none:
+        raise no_pairs(f"the folder {folder}", "train", layout=ANY_LAYOUT, looked=[folder])
+    return whole
 
 
-def _reds_pairs(split: str) -> Callable[[Path], list[FilePair]]:
-    return lambda base: _official(base, split, "{}_blur", "{}_sharp")
-
-
-def _reds_x4_pairs(split: str) -> Callable[[Path], list[FilePair]]:
-    return lambda base: _official(base, split, "{}_blur_bicubic/X4", "{}_sharp_bicubic/X4")
-
-
-def _official(base: Path, split: str, blurry: str, sharp: str) -> list[FilePair]:
-    """Pairs of folders whose names begin with the split's."""
-    for name in _SPLIT_FOLDERS[split]:
-        if (base / blurry.format(name)).is_dir() and (base / sharp.format(name)).is_dir():
-            return match_folders(base / blurry.format(name), base / sharp.format(name))
-    return []
-
-
-def _bases(folder: Path, split: str) -> list[Path]:
-    """Where the pairs of a split may lie: its own folder if there are folders for splits, else the folder itself."""
-    if not any((folder / name).is_dir() for name in SPLITS):
-        return [folder]
-    return [folder / name for name in _SPLIT_FOLDERS[split] if (folder / name).is_dir()] or [folder / split]
-
-
-def _no_pairs(what: str, split: str, *, layout: str, looked: Iterable[Path]) -> MissingError:
-    places = ", ".join(map(str, dict.fromkeys(looked)))
-    return MissingError(
-        f"no pairs for the split {split} in {what}\n  expected: {layout}\n  looked in: {places}"
+def _pictures_blurred(folder: Path, preset: Spec, operations: Operations, *, split: str) -> Sequence[Pair]:
+    if _all_pairs(folder, or_none=True):
+        raise UsageError(
+            f"the preset {preset.name} blurs sharp pictures, and the folder {folder} holds blurred ones already; "
+            "leave the preset out, or give the folder of the sharp pictures alone"
+        )
+    if preset.source is SourceKind.FRAMES:
+        raise UsageError(
+            f"the preset {preset.name} averages frames of videos, which is done before: "
+            f"deblur make-dataset {folder} PAIRS --preset {preset.name}"
+        )
+    pictures = pictures_below(folder, by=preset.output.group)
+    if not len(pictures):
+        raise MissingError(f"no pictures in {folder}")
+    parts = sorted({picture.part for picture in pictures if picture.part is not None})
+    return blurred_pictures(
+        lambda part: pictures, preset, operations, split=split, parts=parts, what=f"the folder {folder}"
     )
 
 
@@ -178,5 +196,5 @@ def _unknown(host: Host, spec: str) -> MissingError:
     near = difflib.get_close_matches(spec, names, n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else f"data sets: {', '.join(sorted(names))}"
     return MissingError(
-        f"there is neither a data set nor a folder {spec!r}; {hint}\n  a folder: {_ANY_LAYOUT}"
+        f"there is neither a data set nor a folder {spec!r}; {hint}\n  a folder: {ANY_LAYOUT}"
     )

@@ -1,7 +1,9 @@
 """Which part of a data set a picture belongs to: decided by its group's name alone, so adding pictures moves none."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+
+from deblur_cli.blur.spec import Group
 
 
 def split_of(group: str, *, seed: int, shares: Mapping[str, float]) -> str:
@@ -19,4 +21,38 @@ def split_of(group: str, *, seed: int, shares: Mapping[str, float]) -> str:
         reached += share
         if place < reached:
             return name
-    return next(reversed(shares))  # rounding at the very end
+    return list(shares)[-1]  # rounding at the very end
+
+
+def split_for(
+    group: str, *, part: str | None, parts: Collection[str], seed: int, shares: Mapping[str, float]
+) -> str:
+    """The split of everything in a group of a source that may have parts of its own.
+
+    What is held out there stays so. Only the training part is divided, among the splits that the source lacks: between
+    train and val where it has a test part, in the proportion that their shares have. With a val part it stays whole.
+
+    Parameters
+    ----------
+    part : "train", "val" or "test" where the source says so, None where it does not
+    parts : all parts that the source has
+    shares : of the spec, by split
+    """
+    if part is None:
+        return split_of(group, seed=seed, shares=shares)
+    if part != "train":
+        return part
+    return split_of(group, seed=seed, shares=training_shares(parts, shares))
+
+
+def training_shares(parts: Collection[str], shares: Mapping[str, float]) -> dict[str, float]:
+    """How the training part of a source is divided, summing to 1. Parameters as of `split_for`."""
+    lacking = () if "val" in parts else ("val",) if "test" in parts else ("val", "test")
+    wanted = {name: share for name, share in shares.items() if name == "train" or name in lacking}
+    total = sum(wanted.values())
+    return {name: share / total for name, share in wanted.items()} if total > 0 else {"train": 1.0}
+
+
+def group_named(name: str, by: Group) -> str:
+    """The group of a picture by its relative path: its folder where that stays together and there is one, else itself."""
+    return (name.rpartition("/")[0] if by is Group.FOLDER else "") or name
