@@ -7,10 +7,9 @@ from functools import partial
 from deblur_cli.blur.pipeline import Operations
 from deblur_cli.blur.spec import Spec
 from deblur_cli.data.drawn import DrawnPair
-from deblur_cli.data.layouts import FALLBACKS
 from deblur_cli.data.lazy import Lazy
 from deblur_cli.data.pairs import Pair, SharpPicture
-from deblur_cli.data.splits import split_for
+from deblur_cli.data.splits import candidates, split_for
 from deblur_cli.errors import MissingError
 
 
@@ -35,7 +34,7 @@ def blurred_pictures(
     ------
     MissingError : there are none for this split
     """
-    for name in FALLBACKS[split]:
+    for name in candidates(split, parts=parts, shares=spec.output.splits):
         # Where there is no such part, it is divided off the training part.
         pictures = find(name if name in parts else "train")
         chosen = array("Q")

@@ -1,20 +1,11 @@
 """How data sets of pairs are laid out in folders: by splits, by scenes, or as make-dataset writes them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from deblur_cli.data.pairs import FilePair, match_folders
+from deblur_cli.data.splits import FALLBACKS, SPLITS
 from deblur_cli.errors import MissingError
-
-SPLITS = ("train", "val", "test")
-
-FALLBACKS: Mapping[str, tuple[str, ...]] = {
-    # A set with only one of the held-out parts uses it for both: GoPro has no val, REDS publishes no sharp test.
-    "train": ("train",),
-    "val": ("val", "test"),
-    "test": ("test", "val"),
-}
-"""Parts that may stand for a split, the best first."""
 
 ANY_LAYOUT = (
     "FOLDER/{blur,sharp}/NAME.png, FOLDER/{input,target}/NAME.png, either also below train/ and val/ or scene by scene, "

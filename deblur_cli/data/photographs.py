@@ -7,11 +7,10 @@ from pathlib import Path
 
 from deblur_cli.blur.spec import Group
 from deblur_cli.data.files import read_opaque
-from deblur_cli.data.layouts import SPLITS
 from deblur_cli.data.lazy import Lazy
 from deblur_cli.data.listing import list_names, path_of, text_of
 from deblur_cli.data.pairs import picture_size
-from deblur_cli.data.splits import group_named
+from deblur_cli.data.splits import SPLITS, group_named
 from deblur_cli.pictures.picture import Pixels
 
 _PARTS = frozenset(name.encode() for name in SPLITS)

@@ -8,9 +8,8 @@ from deblur_cli.blur.pipeline import Operations
 from deblur_cli.blur.spec import Group, Spec
 from deblur_cli.data.files import as_text
 from deblur_cli.data.framing import smallest, tiles
-from deblur_cli.data.layouts import FALLBACKS
 from deblur_cli.data.pairs import FilePair, Pair, Pixels
-from deblur_cli.data.splits import group_named, split_for
+from deblur_cli.data.splits import candidates, group_named, split_for
 from deblur_cli.data.synthesis import MadePair, Opened, make_pairs
 from deblur_cli.errors import MissingError, PictureError
 
@@ -162,7 +161,7 @@ def prepared_pairs(
     """
     parts = {item.part for item in whole if item.part is not None}
     chosen: list[PartedPair] = []
-    for name in FALLBACKS[split]:
+    for name in candidates(split, parts=parts, shares=spec.output.splits):
         chosen = chosen or [item for item in whole if _split(item, parts, spec) == name]
     if not chosen:
         raise MissingError(

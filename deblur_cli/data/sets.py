@@ -11,12 +11,13 @@ from deblur_cli.blur.spec import SourceKind, Spec
 from deblur_cli.blur.spec_file import preset as preset_named
 from deblur_cli.data.blurred import blurred_pictures
 from deblur_cli.data.cifar10 import batch_folder
-from deblur_cli.data.layouts import ANY_LAYOUT, FALLBACKS, SPLITS, bases, is_made, made_pairs, no_pairs
+from deblur_cli.data.layouts import ANY_LAYOUT, bases, is_made, made_pairs, no_pairs
 from deblur_cli.data.official import reds_in
 from deblur_cli.data.pairs import FilePair, Pair, SharpPicture, pairs_below
 from deblur_cli.data.photographs import pictures_below
 from deblur_cli.data.prepared import PartedPair, parted, prepared_pairs
 from deblur_cli.data.roots import require_root
+from deblur_cli.data.splits import FALLBACKS, SPLITS
 from deblur_cli.errors import MissingError, UsageError
 from deblur_cli.host.declarations import Dataset, import_object
 from deblur_cli.host.manager import Host

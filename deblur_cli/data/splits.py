@@ -5,6 +5,16 @@ from collections.abc import Collection, Mapping
 
 from deblur_cli.blur.spec import Group
 
+SPLITS = ("train", "val", "test")
+
+FALLBACKS: Mapping[str, tuple[str, ...]] = {
+    # A set with only one of the held-out parts uses it for both: GoPro has no val, REDS publishes no sharp test.
+    "train": ("train",),
+    "val": ("val", "test"),
+    "test": ("test", "val"),
+}
+"""Parts that may stand for a split, the best first."""
+
 
 def split_of(group: str, *, seed: int, shares: Mapping[str, float]) -> str:
     """The split of everything in a group.
@@ -51,6 +61,15 @@ def training_shares(parts: Collection[str], shares: Mapping[str, float]) -> dict
     wanted = {name: share for name, share in shares.items() if name == "train" or name in lacking}
     total = sum(wanted.values())
     return {name: share / total for name, share in wanted.items()} if total > 0 else {"train": 1.0}
+
+
+def candidates(split: str, *, parts: Collection[str], shares: Mapping[str, float]) -> tuple[str, ...]:
+    """The splits that may stand for one, the best first: another held-out one only where this one is not meant to exist.
+
+    Parameters as of `split_for`.
+    """
+    divided = training_shares(parts, shares) if parts else shares
+    return (split,) if split in parts or divided.get(split, 0) > 0 else FALLBACKS[split]
 
 
 def group_named(name: str, by: Group) -> str:
