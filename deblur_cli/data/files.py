@@ -1,13 +1,12 @@
 """Picture and text files of data sets."""
 
 import os
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from deblur_cli.blur.opencv import import_opencv
 from deblur_cli.errors import MissingError, PictureError
 from deblur_cli.pictures.atomic import atomic_write
 from deblur_cli.pictures.formats import READABLE_EXTENSIONS
@@ -65,12 +64,21 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     return np.broadcast_to(eight, (*eight.shape[:2], 3)).astype(np.uint8, copy=eight.shape[2] == 1)
 
 
+def encode_png(pixels: NDArray[np.uint8]) -> bytes:
+    """The PNG file of (H, W, C) pixels, C = 1 or 3. OpenCV takes a third of Pillow's time for small pictures."""
+    cv2 = import_opencv()
+    done, data = cv2.imencode(
+        ".png", pixels if pixels.shape[2] == 1 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    )
+    assert done, "OpenCV encodes every 8-bit picture"
+    encoded: bytes = data.tobytes()
+    return encoded
+
+
 def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
     """Write (H, W, C) pixels losslessly, whole or not at all."""
-    buffer = BytesIO()
-    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(buffer, "PNG")
     with atomic_write(path) as temporary:
-        temporary.write_bytes(buffer.getvalue())
+        temporary.write_bytes(encode_png(pixels))
 
 
 def write_text(path: Path, text: str) -> None:

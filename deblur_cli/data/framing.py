@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from deblur_cli.blur.randomness import PAIR_SLOT, Role
 from deblur_cli.blur.spec import Filter, Resize, Spec, margin, reach
 from deblur_cli.pictures.picture import Pixels
 
-A = TypeVar("A", NDArray[np.uint8], NDArray[np.uint16], NDArray[np.float32])
+Picture = NDArray[Any]  # uint8, uint16 or float32
 
 Box = tuple[slice, slice]
 
@@ -44,13 +44,13 @@ class Place:
         top, left = self.top - self.seen[0], self.left - self.seen[3]
         return Window(whole_height=self.whole_height, whole_width=self.whole_width, top=top, left=left)
 
-    def cut(self, picture: A) -> A:
+    def cut(self, picture: Picture) -> Picture:
         """What the steps see of a whole picture."""
         top, right, bottom, left = self.seen
         rows = slice(self.top - top, self.top + self.height + bottom)
         return picture[rows, self.left - left : self.left + self.width + right]
 
-    def keep(self, piece: A) -> A:
+    def keep(self, piece: Picture) -> Picture:
         """What is kept of what the steps saw, mirrored as drawn."""
         top, _, _, left = self.seen
         kept = piece[top : top + self.height, left : left + self.width]
@@ -71,7 +71,7 @@ class Place:
     def from_record(cls, record: Mapping[str, Any]) -> "Place":
         """The frame that a record describes. Raises KeyError, TypeError or ValueError where it makes no sense."""
         (width, height), (left, top), (whole_width, whole_height) = (
-            record[name] for name in ("size", "offset", "full_size")
+            record[name] for name in ("piece" if "piece" in record else "size", "offset", "full_size")
         )
         margins = record["margin"]
         top_, right, bottom, left_ = [margins] * 4 if isinstance(margins, int) else margins
@@ -101,16 +101,16 @@ def draw_place(picture: Pixels, spec: Spec, operations: Operations, *, streams: 
         height, width = whole_height - 2 * edge, whole_width - 2 * edge
         return Place(
             whole_height=whole_height, whole_width=whole_width, top=edge, left=edge, height=height, width=width,
-            seen=(edge,) * 4,
+            seen=(edge, edge, edge, edge),
         )  # fmt: skip
     rng = streams(slot=PAIR_SLOT, role=Role.PARAMETERS)
     height, width = spec.patch or (whole_height - 2 * edge, whole_width - 2 * edge)
     top, left = _corner(picture, spec, rng, height=height, width=width, edge=edge)
-    seen = (edge,) * 4
+    seen = (edge, edge, edge, edge)
     if spec.border is not Border.CROP_VALID:
         far = reach(spec, operations)
         room = (top, whole_width - left - width, whole_height - top - height, left)
-        seen = tuple(min(far, side) for side in room)
+        seen = (min(far, room[0]), min(far, room[1]), min(far, room[2]), min(far, room[3]))
     flips = (bool(rng.random() < 0.5), bool(rng.random() < 0.5)) if spec.flips else (False, False)
     return Place(
         whole_height=whole_height, whole_width=whole_width, top=top, left=left, height=height, width=width,
@@ -118,8 +118,8 @@ def draw_place(picture: Pixels, spec: Spec, operations: Operations, *, streams: 
     )  # fmt: skip
 
 
-def resize(picture: A, how: Resize | None) -> A:
-    """A picture of the size asked for; half-pixel centres. None = as it is.
+def resize(picture: Picture, how: Resize | None) -> Picture:
+    """Picture picture of the size asked for; half-pixel centres. None = as it is.
 
     Without `antialias` each pixel mixes 2 (bilinear) or 4 (bicubic) neighbours an axis, as cv2.resize and
     torch's interpolate do; with it, as many as the reduction takes in.
@@ -175,7 +175,8 @@ def _corner(
     return places[0] if len(places) == 1 else max(places, key=detail)
 
 
-def _rounded(values: NDArray[np.float32], *, like: A) -> A:
+def _rounded(values: NDArray[Any], *, like: Picture) -> Picture:
     if not np.issubdtype(like.dtype, np.integer):
         return values.astype(like.dtype)
-    return np.rint(np.clip(values, 0, np.iinfo(like.dtype).max)).astype(like.dtype)
+    rounded: Picture = np.rint(np.clip(values, 0, np.iinfo(like.dtype).max)).astype(like.dtype)
+    return rounded

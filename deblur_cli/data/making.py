@@ -1,227 +1,306 @@
-"""Making a data set: every sharp picture of a folder becomes pairs, in as many processes as wanted.
+"""Making a data set: the items of a source become pairs, in as many processes as wanted, and it goes on where it stopped.
 
-OUT/blur/000012_00_1.png  OUT/sharp/000012_00_1.png    position of the source _ draw _ patch
+OUT/blur/000012_00_1.png  OUT/sharp/000012_00_1.png    index of the source _ draw _ patch or tile
 OUT/meta.jsonl            one line a pair with everything that was drawn, sorted by name, written last
-OUT/dataset.json          settings, versions, counts, what was left out and why
+OUT/splits/train.txt ...  one name a line
+OUT/spec.toml  OUT/dataset.json                        the spec as used; versions, counts, what was left out and why
+
+Work goes in chunks of consecutive items. A chunk writes its pictures, then one file of records in OUT/.making, which
+proves that they are complete; at the end these are put together. So nothing depends on who made which chunk and when.
 """
 
 import hashlib
-import json
 import multiprocessing
-import re
+import os
 import signal
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import Any
 
-from deblur_cli.data.files import as_text, find_pictures, read_opaque, write_png, write_text
-from deblur_cli.data.synthesis import Degrade, Record, as_settings, fits, make_pair
+import numpy as np
+from numpy.typing import NDArray
+
+from deblur_cli.blur.frame_average import WindowRefused
+from deblur_cli.blur.opencv import import_opencv
+from deblur_cli.blur.pipeline import Operations
+from deblur_cli.blur.spec import Spec, Step, walk
+from deblur_cli.data.files import encode_png
+from deblur_cli.data.framing import smallest
+from deblur_cli.data.layouts import SPLITS
+from deblur_cli.data.ledger import SCHEMA, Ledger, Record, Totals, totals_of
+from deblur_cli.data.sources import Item, Opener, Source
+from deblur_cli.data.splits import group_named, split_for
+from deblur_cli.data.synthesis import Opened, make_pairs, resized
 from deblur_cli.errors import MissingError, NotEnoughRoomError, PictureError, UsageError
-
-SCHEMA = 1
-
-_MADE = re.compile(r"\d{6,}_\d{2,}_\d+\.png")
+from deblur_cli.pictures.atomic import write_error
 
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
-    """What was made. skipped : relative path of a source -> why nothing was made of it."""
-
-    folder: Path
-    num_pairs: int
-    num_sources: int
-    skipped: dict[str, str]
-    psnr_db: float | None  # mean over the pairs that are not identical, None without any
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Job:
-    """All pairs of one source."""
-
-    source: Path
-    name: str  # path relative to the folder of sources, POSIX
-    index: int
-    out: Path
-    degrade: Degrade
-    draws: int
-    patches: int
-
-
 def make_dataset(
-    source: Path,
+    source: Source,
     out: Path,
-    degrade: Degrade,
+    spec: Spec,
+    operations: Operations,
     *,
-    draws: int = 1,
-    patches: int = 1,
     workers: int = 0,
     overwrite: bool = False,
+    resume: bool = False,
     progress: Progress | None = None,
-) -> Made:
-    """Make `draws * patches` pairs of each sharp picture below `source`.
+    warn: Callable[[str], None] = lambda message: None,
+) -> Totals:
+    """Make all pairs of a source.
 
     Parameters
     ----------
-    source : a folder, searched with its sub-folders, or one picture
     out : new or empty folder
-    draws, patches : pairs a source; with whole pictures `patches` must be 1
     workers : processes; 0 = this one. The result does not depend on it
     overwrite : remove the pairs of an earlier run from `out` first
-    progress : called with (sources done, sources in all)
+    resume : go on with what an interrupted run left in `out`; ends byte for byte as if it had not been interrupted
+    progress : called with (items done, items in all)
 
     Raises
     ------
-    UsageError : `out` is not empty, or lies inside `source`, or the counts make no sense
-    MissingError : there is no picture below `source`, or none of them could be used
+    UsageError : `out` is not empty, or holds something else than what is to be resumed
+    MissingError : none of the items could be used
+    NotEnoughRoomError : the disk is full; what is complete stays and can be resumed
     """
-    if draws < 1 or patches < 1:
-        raise UsageError(f"{draws} draws of {patches} patches make no pairs; both must be 1 or more")
-    if patches > 1 and degrade.patch is None:
-        raise UsageError(
-            f"{patches} patches of a whole picture would be the same; give the patch size, or more draws"
-        )
-    sources = find_pictures(source)
-    if not sources:
-        raise MissingError(f"no pictures in {source}")
-    _prepare(out, source, overwrite=overwrite)
-    base = source if source.is_dir() else source.parent
-    jobs = [
-        _Job(source=path, name=as_text(path.relative_to(base)), index=index, out=out, degrade=degrade, draws=draws, patches=patches)
-        for index, path in enumerate(sources)
-    ]  # fmt: skip
-    records: list[Record] = []
-    skipped: dict[str, str] = {}
-    for done, (job, result) in enumerate(zip(jobs, _run(jobs, workers=workers), strict=True), start=1):
-        if isinstance(result, str):
-            skipped[job.name] = result
-        else:
-            records += result
+    ledger = Ledger(out)
+    plan = _plan(source, spec)
+    if resume and ledger.meta.exists():
+        return _complete(ledger, plan)
+    _prepare(ledger, plan, spec, overwrite=overwrite, resume=resume, warn=warn)
+    starts = range(0, len(source), _chunk_size(len(source)))
+    workshop = Workshop(
+        opener=source.opener, spec=spec, operations=_used(spec, operations), ledger=ledger,
+        parts=source.parts, digits=max(6, len(str(len(source) - 1))),
+    )  # fmt: skip
+    done = 0
+    for count in _run(workshop, source, starts, workers=workers):
+        done += count
         if progress is not None:
-            progress(done, len(jobs))
-    if not records:
-        first, reason = next(iter(skipped.items()))
-        raise MissingError(f"none of the {len(jobs)} pictures in {source} could be used; {first}: {reason}")
-    return _finish(out, records, skipped, degrade=degrade, draws=draws, patches=patches)
+            progress(done, len(source))
+    totals = ledger.finish(starts, plan, SPLITS)
+    if totals.pairs == 0:
+        first = next(iter(totals.left_out.items()), None)
+        reason = f"{first[0]}: {first[1]}" if first else f"left out: {dict(totals.refused)}"
+        raise MissingError(f"none of the {len(source)} items could be used; {reason}")
+    return totals
 
 
-def _run(jobs: list[_Job], *, workers: int) -> Iterator[list[Record] | str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """Consecutive items, and where their records go."""
+
+    start: int
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """All that a process needs to make any chunk."""
+
+    opener: Opener
+    spec: Spec
+    operations: Operations
+    ledger: Ledger
+    parts: frozenset[str]
+    digits: int
+
+    def make(self, chunk: Chunk) -> int:
+        """Make the pairs of a chunk and write them; returns how many items are done."""
+        self.ledger.write_chunk(chunk.start, (entry for item in chunk.items for entry in self._entries(item)))
+        return len(chunk.items)
+
+    def _entries(self, item: Item) -> list[Record]:
+        """The records of one item's pairs after writing them, or why there are none."""
+        records: list[Record] = []
+        try:
+            opened = resized(self.opener.open(item), self.spec.resize)
+            self._check_size(opened)
+            for draw in range(self.spec.draws):
+                for patch in range(self.spec.patches):
+                    records += self._pairs(item, opened, draw=draw, patch=patch)
+        except PictureError as error:
+            for record in records:
+                for path in self.ledger.pictures(record["name"]):
+                    path.unlink(missing_ok=True)
+            reason = error.reason if isinstance(error, WindowRefused) else None
+            return [{"left_out": item.name, "because": str(error), "reason": reason}]
+        return records
+
+    def _pairs(self, item: Item, opened: Opened, *, draw: int, patch: int) -> Iterator[Record]:
+        made = make_pairs(opened, self.spec, self.operations, index=item.index, draw=draw, patch=patch)
+        for tile, pair in enumerate(made):
+            name = f"{item.index:0{self.digits}d}_{draw:02d}_{patch * len(made) + tile}"
+            for path, pixels in zip(self.ledger.pictures(name), (pair.blurry, pair.sharp), strict=True):
+                _write(path, pixels)
+            yield {"schema": SCHEMA, "name": name, "split": self._split(item), **pair.record}
+
+    def _split(self, item: Item) -> str:
+        group = group_named(item.name, self.spec.output.group)
+        return split_for(
+            group, part=item.part, parts=self.parts, seed=self.spec.seed, shares=self.spec.output.splits
+        )
+
+    def _check_size(self, opened: Opened) -> None:
+        least_height, least_width = smallest(self.spec, self.operations)
+        height, width = opened.sharp.shape[:2]
+        if height < least_height or width < least_width:
+            raise PictureError(
+                f"{width}x{height} is smaller than {least_width}x{least_height}, a patch with the margin that its blur needs"
+            )
+
+
+def _write(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Plainly: the records prove that a picture is whole."""
+    try:
+        path.write_bytes(encode_png(pixels))
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise write_error(error, path) from error
+
+
+def _plan(source: Source, spec: Spec) -> dict[str, Any]:
+    """What decides every byte, so that a resumed run can be told from another one."""
+    return {
+        "name": spec.name,
+        "spec_sha256": hashlib.sha256(spec.text.encode()).hexdigest(),
+        "source": source.describe(),
+        "items": len(source),
+        "versions": versions(),
+    }
+
+
+def _prepare(
+    ledger: Ledger,
+    plan: Mapping[str, Any],
+    spec: Spec,
+    *,
+    overwrite: bool,
+    resume: bool,
+    warn: Callable[[str], None],
+) -> None:
+    """Make the folders of `out`, or see that what is there is the beginning of the same."""
+    out = ledger.out
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"cannot make a data set in {out}: it is a file")
+    if overwrite:
+        ledger.clear()
+    before = ledger.plan()
+    if before is None:
+        if not overwrite and not ledger.is_empty():
+            raise UsageError(
+                f"cannot make a data set in {out}: it is not empty; choose another folder or --overwrite"
+            )
+    elif not resume:
+        raise UsageError(
+            f"{out} holds an unfinished data set; go on with --resume, or begin anew with --overwrite"
+        )
+    else:
+        for name, what in (("spec_sha256", "the spec"), ("source", "the source"), ("items", "the source")):
+            if before.get(name) != plan[name]:
+                raise UsageError(
+                    f"cannot go on with {out}: {what} is not the one it was begun with; begin anew with --overwrite"
+                )
+        if before.get("versions") != plan["versions"]:
+            warn(f"{out} was begun with other versions of the libraries; its pairs may differ in rounding")
+    ledger.begin(plan, spec.text)
+
+
+def _complete(ledger: Ledger, plan: Mapping[str, Any]) -> Totals:
+    """Nothing is left to do in a complete set of the same spec."""
+    summary = ledger.read_summary()
+    if summary.get("spec_sha256") != plan["spec_sha256"]:
+        raise UsageError(
+            f"{ledger.out} is complete, but was made by another spec; choose another folder or --overwrite"
+        )
+    return totals_of(summary)
+
+
+def _chunk_size(count: int) -> int:
+    """Small enough to lose little when interrupted, large enough to keep the folder of records short."""
+    return min(512, max(4, count // 256))
+
+
+def _used(spec: Spec, operations: Operations) -> Operations:
+    """What the spec names: declarations of other plugins need not travel to the workers."""
+    return {step.op: operations[step.op] for step in walk(spec.steps) if isinstance(step, Step)}
+
+
+def _run(workshop: Workshop, source: Source, starts: range, *, workers: int) -> Iterator[int]:
+    """Make the chunks that are not there yet, in any order; yields the number of items of each."""
+    todo = _todo(workshop.ledger, source, starts)
     if workers <= 0:
-        yield from map(_make, jobs)
+        for chunk, is_done in todo:
+            yield len(chunk.items) if is_done else workshop.make(chunk)
         return
     context = multiprocessing.get_context("spawn")  # a fork may copy a held lock of a library
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=_start_worker) as pool:
+    with ProcessPoolExecutor(
+        min(workers, len(starts)), mp_context=context, initializer=_start_worker, initargs=(workshop,)
+    ) as pool:
+        running: set[Future[int]] = set()
         try:
-            yield from pool.map(_make, jobs)
+            for chunk, is_done in todo:
+                if is_done:
+                    yield len(chunk.items)
+                    continue
+                running.add(pool.submit(_make_in_worker, chunk))
+                if len(running) > 2 * workers:  # never all at once: a million names would be copied
+                    finished, running = wait(running, return_when=FIRST_COMPLETED)
+                    yield from (future.result() for future in finished)
+            for future in running:
+                yield future.result()
         except BrokenProcessPool as error:
             raise NotEnoughRoomError(
-                f"one of the {workers} processes was killed, most likely for its memory; use fewer --workers"
+                f"one of the {workers} processes was killed, most likely for its memory; use fewer --workers, then --resume"
             ) from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def _start_worker() -> None:
-    from deblur_cli.blur.opencv import import_opencv
+def _todo(ledger: Ledger, source: Source, starts: range) -> Iterator[tuple[Chunk, bool]]:
+    for start in starts:
+        items = source.items(start, min(start + starts.step, len(source)))
+        yield Chunk(start=start, items=tuple(items)), ledger.is_done(start)
 
+
+_workshop: list[Workshop] = []
+"""Of a worker process: what it was started with. ProcessPoolExecutor has no other place for it."""
+
+
+def _start_worker(workshop: Workshop) -> None:
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C reaches all processes; the first one ends the others
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     import_opencv().setNumThreads(0)  # the processes are the parallelism
+    _workshop.append(workshop)
 
 
-def _make(job: _Job) -> list[Record] | str:
-    """Make and write the pairs of one source; a text instead says why there are none."""
-    try:
-        pixels = read_opaque(job.source)
-    except PictureError as error:
-        return str(error)
-    if not fits(pixels, job.degrade):
-        height, width = pixels.shape[:2]
-        return f"{width}x{height} is smaller than a patch of {job.degrade.patch} with a margin of {job.degrade.margin} px"
-    digest = hashlib.sha256(job.source.read_bytes()).hexdigest()
-    records = []
-    for draw in range(job.draws):
-        for patch in range(job.patches):
-            name = f"{job.index:06d}_{draw:02d}_{patch}"
-            try:
-                made = make_pair(pixels, job.degrade, index=job.index, draw=draw * job.patches + patch)
-            except PictureError as error:
-                return str(error)
-            write_png(job.out / "blur" / f"{name}.png", made.blurry)
-            write_png(job.out / "sharp" / f"{name}.png", made.sharp)
-            origin = {
-                "source": job.name,
-                "source_sha256": digest,
-                "index": job.index,
-                "draw": draw,
-                "patch": patch,
-            }
-            records.append({"schema": SCHEMA, "name": name, **origin, **made.record})
-    return records
+def _make_in_worker(chunk: Chunk) -> int:
+    return _workshop[0].make(chunk)
 
 
-def _prepare(out: Path, source: Path, *, overwrite: bool) -> None:
-    """Make the folders of `out`, after removing what an earlier run left there if that is wanted."""
-    if out.resolve().is_relative_to(source.resolve()) or source.resolve().is_relative_to(out.resolve()):
-        raise UsageError(f"cannot make a data set in {out}: it must lie outside of its source {source}")
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"cannot make a data set in {out}: it is a file")
-    if out.is_dir() and any(out.iterdir()):
-        if not overwrite:
-            raise UsageError(
-                f"cannot make a data set in {out}: it is not empty; choose another folder or --overwrite"
-            )
-        for path in (out / "meta.jsonl", out / "dataset.json"):
-            path.unlink(missing_ok=True)
-        for kind in ("blur", "sharp"):
-            for path in _made_files(out / kind):
-                path.unlink()
-    for kind in ("blur", "sharp"):
-        (out / kind).mkdir(parents=True, exist_ok=True)
-
-
-def _made_files(folder: Path) -> Iterable[Path]:
-    return [path for path in folder.glob("*.png") if _MADE.fullmatch(path.name)]
-
-
-def _finish(
-    out: Path, records: list[Record], skipped: dict[str, str], *, degrade: Degrade, draws: int, patches: int
-) -> Made:
-    records.sort(key=lambda record: record["name"])
-    meta = "".join(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n" for record in records)
-    num_sources = len({record["index"] for record in records})
-    summary: dict[str, Any] = {  # a JSON object
-        "schema": SCHEMA,
-        "settings": {**as_settings(degrade), "draws": draws, "patches": patches},
-        "versions": versions(),
-        "pairs": len(records),
-        "sources": num_sources,
-        "skipped": skipped,
-        "meta_sha256": hashlib.sha256(meta.encode()).hexdigest(),
-    }
-    write_text(out / "dataset.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
-    write_text(out / "meta.jsonl", meta)
-    finite = [record["psnr_db"] for record in records if record["psnr_db"] is not None]
-    return Made(
-        folder=out,
-        num_pairs=len(records),
-        num_sources=num_sources,
-        skipped=skipped,
-        psnr_db=sum(finite) / len(finite) if finite else None,
-    )
+def _end_with_parent() -> None:
+    """A killed parent cannot end its workers, which would wait for work forever."""
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 def versions() -> dict[str, str]:
     """Versions of what decides the bytes: pairs are made again bit for bit under equal ones."""
     import cv2
-    import numpy as np
     import PIL
+    import scipy
     from PIL import features
 
     from deblur_cli import __version__
@@ -229,6 +308,7 @@ def versions() -> dict[str, str]:
     return {
         "deblur_cli": __version__,
         "numpy": np.__version__,
+        "scipy": scipy.__version__,
         "opencv": cv2.__version__,
         "pillow": PIL.__version__,
         "libjpeg_turbo": features.version("libjpeg_turbo") or "",

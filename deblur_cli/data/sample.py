@@ -16,33 +16,46 @@ from secrets import token_hex
 
 import numpy as np
 
-from deblur_cli.blur.light import Light
+from deblur_cli.blur import DEGRADATIONS
+from deblur_cli.blur.spec_file import parse_spec
 from deblur_cli.data.files import read_rgb, write_png, write_text
 from deblur_cli.data.making import versions
 from deblur_cli.data.pairs import Pair, match_folders
-from deblur_cli.data.synthesis import Degrade, as_settings, make_pair
+from deblur_cli.data.synthesis import Opened, make_pairs
 from deblur_cli.errors import MissingError
 from deblur_cli.pictures.picture import Pixels
 
 SIDE_PX = 256
 
-SHAKE = Degrade(
-    blurs=("camera_shake",), rate_dps=(3.0, 8.0), exposure_s=(0.1, 0.25), max_extent_px=8.0,
-    noise=1.0, gain=(1e-4, 4e-4), jpeg=1.0, quality=(90, 96), seed=11,
-)  # fmt: skip
+SHAKE = """
+schema = 1
+name = "sample-shake"
+seed = 11
+light = "linear"
+step = [
+  { op = "camera_shake", rate_dps = { log_uniform = [3, 8] }, exposure_s = { log_uniform = [0.1, 0.25] }, max_extent_px = 8 },
+  { op = "noise", prob = 1.0, gain = { log_uniform = [1e-4, 4e-4] } },
+  { op = "jpeg", prob = 1.0, quality = { integers = [90, 96] }, subsampling = { choice = ["420", "444"] } },
+]
+"""
 """A shaken photograph as a camera stores it: noise, then JPEG."""
 
-GAUSSIAN = Degrade(blurs=("gaussian",), sigma=(1.5, 1.5), light=Light.SRGB, seed=11)
+GAUSSIAN = """
+schema = 1
+name = "sample-gaussian"
+seed = 11
+step = [{ op = "gaussian", sigma = 1.5 }]
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class _Shot:
-    """A square of a photograph, and what is done to it. top, left : of the square, px."""
+    """A square of a photograph, and what is done to it. top, left : of the square, px; spec : TOML."""
 
     file: str
     top: int
     left: int
-    degrade: Degrade
+    spec: str
 
 
 _SHOTS = {
@@ -80,7 +93,7 @@ def sample(root: Path, split: str) -> Sequence[Pair]:
     MissingError : the photographs are not there, or the cache cannot be written
     """
     recipe = {
-        split: [[shot.file, shot.top, shot.left, as_settings(shot.degrade)] for shot in shots]
+        split: [[shot.file, shot.top, shot.left, shot.spec] for shot in shots]
         for split, shots in _SHOTS.items()
     }
     key = hashlib.sha256(json.dumps([SIDE_PX, recipe, versions()]).encode()).hexdigest()[:12]
@@ -143,13 +156,16 @@ def _sums(folder: Path, names: Iterable[str]) -> dict[str, str]:
 
 
 def _make(folder: Path) -> None:
+    operations = {item.name: item for item in DEGRADATIONS}
     for split, shots in _SHOTS.items():
         for kind in ("blur", "sharp"):
             (folder / split / kind).mkdir(parents=True)
         records = []
         for index, shot in enumerate(shots):
             square = photograph(shot.file)[shot.top : shot.top + SIDE_PX, shot.left : shot.left + SIDE_PX]
-            made = make_pair(np.ascontiguousarray(square), shot.degrade, index=index, draw=0)
+            spec = parse_spec(shot.spec, operations, file="sample", folder=folder)
+            opened = Opened(sharp=np.ascontiguousarray(square))
+            (made,) = make_pairs(opened, spec, operations, index=index, draw=0)
             name = f"{index}_{Path(shot.file).stem}"
             write_png(folder / split / "blur" / f"{name}.png", made.blurry)
             write_png(folder / split / "sharp" / f"{name}.png", made.sharp)

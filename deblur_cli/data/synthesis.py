@@ -7,7 +7,7 @@ pair again takes place and steps from the record instead of drawing them, and go
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,12 +43,14 @@ class Opened:
     sharp : (H, W, C) of 8 or 16 bit, C = 1 or 3
     blurry : what the steps act on where that is not the sharp picture: integers like it, or float32 in the space `light`
     record : where it came from
+    averaged : of frames, the step that made `blurry` of them, and what was measured on the way
     """
 
     sharp: Pixels
     blurry: Pixels | Image | None = None
     light: WorkingLight = Light.SRGB
     record: Mapping[str, Any] = field(default_factory=dict)
+    averaged: tuple[Taken, Mapping[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,15 +99,20 @@ def make_pairs(
     opened = resized(opened, spec.resize)
     drawn = draw_pair(opened.sharp, spec, operations, index=index, number=number)
     blurry, sharp, kernels = develop(opened, drawn, operations, with_kernels=with_kernels)
+    steps = as_records(drawn.steps, light=spec.light, key=(index, number), kernels=kernels)
+    if opened.averaged is not None:  # drawn when the windows were planned, once for all patches of one
+        first, measured = opened.averaged
+        steps[:1] = as_records([first], light=spec.light, key=(index, 0), kernels={})
+        steps[0]["measured"] = dict(measured)
     record: Record = {
         **opened.record, "index": index, "draw": draw, "patch": patch, "seed": spec.seed, **drawn.place.as_record(),
         **({} if spec.resize is None else {"resize": asdict(spec.resize)}),
         "light": spec.light.value, "border": spec.border.value,
-        "steps": as_records(drawn.steps, light=spec.light, key=(index, number), kernels=kernels),
+        "steps": steps,
     }  # fmt: skip
     pairs = []
-    for tile, box in enumerate(tiles(*sharp.shape[:2], spec.grid)):
-        part = {} if spec.grid is None else {"grid": list(spec.grid), "tile": tile}
+    for tile, box in enumerate(tiles(sharp.shape[0], sharp.shape[1], spec.grid)):
+        part = {} if spec.grid is None else {"piece": record["size"], "grid": list(spec.grid), "tile": tile}
         pairs.append(_finished(blurry[box], sharp[box], {**record, **part}, kernels))
     return pairs
 
@@ -119,6 +126,7 @@ def remake_pair(opened: Opened, record: Mapping[str, Any], operations: Operation
     MissingError : it names a degradation that is not known here
     """
     try:
+        # The last: the average of frames was drawn once for all patches.
         numbers = [step["stream"][1] for step in record["steps"] if "stream" in step]
         streams: Streams = partial(
             generator, record["seed"], index=record["index"], draw=max(numbers, default=0)
@@ -132,7 +140,7 @@ def remake_pair(opened: Opened, record: Mapping[str, Any], operations: Operation
         opened = resized(opened, Resize(**record["resize"]) if "resize" in record else None)
         blurry, sharp, kernels = develop(opened, drawn, operations, with_kernels=False)
         grid = record.get("grid")
-        box = tiles(*sharp.shape[:2], grid and tuple(grid))[record.get("tile", 0)]
+        box = tiles(sharp.shape[0], sharp.shape[1], grid and tuple(grid))[record.get("tile", 0)]
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise UsageError(f"the record of {record.get('name')} makes no sense ({error!r})") from error
     return _finished(blurry[box], sharp[box], dict(record), kernels)
@@ -189,14 +197,12 @@ def _finished(
     blurry: NDArray[np.uint8], sharp: NDArray[np.uint8], record: Record, kernels: Mapping[int, Kernel]
 ) -> MadePair:
     blurry, sharp = np.ascontiguousarray(blurry), np.ascontiguousarray(sharp)
-    size = [sharp.shape[1], sharp.shape[0]]
     results = {
+        "size": [sharp.shape[1], sharp.shape[0]],
         "psnr_db": psnr_db(blurry, sharp),
         "blur_sha256": sha256_of(blurry),
         "sharp_sha256": sha256_of(sharp),
     }
-    if record.get("grid") is not None:
-        results = {"tile_size": size, **results}
     return MadePair(blurry=blurry, sharp=sharp, record={**record, **results}, kernels=kernels)
 
 
@@ -205,4 +211,4 @@ def resized(opened: Opened, how: Resize | None) -> Opened:
     if how is None:
         return opened
     blurry = None if opened.blurry is None else resize(opened.blurry, how)
-    return Opened(sharp=resize(opened.sharp, how), blurry=blurry, light=opened.light, record=opened.record)
+    return replace(opened, sharp=resize(opened.sharp, how), blurry=blurry)

@@ -1,0 +1,201 @@
+"""The folder of a data set that is made: its files, what proves that a part of it is complete, and the end of the work."""
+
+import hashlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from deblur_cli.data.files import write_text
+from deblur_cli.errors import UsageError
+from deblur_cli.pictures.atomic import atomic_write
+
+SCHEMA = 1
+
+Record = dict[str, Any]  # a JSON object
+
+
+@dataclass(slots=True, kw_only=True)
+class Totals:
+    """What a data set, or a chunk of it, holds.
+
+    finite, psnr_sum : pairs whose PSNR is finite, and the sum of it in dB; the others are identical
+    left_out : items of which nothing could be made, with the reason
+    refused : windows of frames that were left out on purpose, counted by reason
+    """
+
+    pairs: int = 0
+    sources: int = 0
+    finite: int = 0
+    psnr_sum: float = 0.0
+    left_out: dict[str, str] = field(default_factory=dict)
+    refused: Counter[str] = field(default_factory=Counter)
+    splits: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def psnr_db(self) -> float | None:
+        """Mean over the pairs that are not identical."""
+        return self.psnr_sum / self.finite if self.finite else None
+
+    def add(self, other: "Totals") -> None:
+        """Count another part in."""
+        for name in ("pairs", "sources", "finite", "psnr_sum"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.left_out |= other.left_out
+        self.refused += other.refused
+        self.splits += other.splits
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The files of one data set. out : its folder."""
+
+    out: Path
+
+    @property
+    def meta(self) -> Path:
+        """The records, a line each: written last, so that a set with this file is complete."""
+        return self.out / "meta.jsonl"
+
+    @property
+    def summary(self) -> Path:
+        """Settings, versions and counts."""
+        return self.out / "dataset.json"
+
+    @property
+    def work(self) -> Path:
+        """Where records wait until all are there."""
+        return self.out / ".making"
+
+    def pictures(self, name: str) -> tuple[Path, Path]:
+        """The files of a pair, blurred and sharp."""
+        return Path(f"{self.out}/blur/{name}.png"), Path(f"{self.out}/sharp/{name}.png")
+
+    def begin(self, plan: Mapping[str, Any], spec_text: str) -> None:
+        """Make the folders and write what is going to be made."""
+        for folder in ("blur", "sharp", "splits", ".making"):
+            (self.out / folder).mkdir(parents=True, exist_ok=True)
+        write_text(self.out / "spec.toml", spec_text)
+        write_text(self.work / "plan.json", json.dumps(plan, indent=2, ensure_ascii=False) + "\n")
+
+    def plan(self) -> dict[str, Any] | None:
+        """What was going to be made when the work stopped; None where nothing was begun."""
+        try:
+            plan: dict[str, Any] = json.loads((self.work / "plan.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise UsageError(f"{self.work / 'plan.json'} is damaged; begin anew with --overwrite") from error
+        return plan
+
+    def write_chunk(self, start: int, records: Iterable[Record]) -> None:
+        """Write the records of a chunk, whole or not at all, with a first line that sums them up."""
+        lines, totals, names = [], Totals(), []
+        for record in records:
+            if "left_out" in record:
+                if record["reason"] is None:
+                    totals.left_out[record["left_out"]] = record["because"]
+                else:
+                    totals.refused[record["reason"]] += 1
+                continue
+            lines.append(json.dumps(record, ensure_ascii=False, allow_nan=False))
+            names.append((record["name"], record["split"]))
+            totals.pairs += 1
+            totals.splits[record["split"]] += 1
+            if record["psnr_db"] is not None:
+                totals.finite, totals.psnr_sum = totals.finite + 1, totals.psnr_sum + record["psnr_db"]
+        totals.sources = len({name.partition("_")[0] for name, _ in names})
+        head = {"names": names, "totals": {name: getattr(totals, name) for name in Totals.__slots__}}
+        write_text(self._chunk(start), "\n".join([json.dumps(head, ensure_ascii=False), *lines, ""]))
+
+    def is_done(self, start: int) -> bool:
+        """Whether the records of a chunk are there, and the pictures they tell of."""
+        try:
+            with self._chunk(start).open("rb") as file:
+                names = json.loads(file.readline())["names"]
+            return all(path.stat().st_size > 0 for name, _ in names for path in self.pictures(name))
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    def finish(self, starts: Iterable[int], plan: Mapping[str, Any], splits: Sequence[str]) -> Totals:
+        """Put all chunks together: first the lists of the splits, then the summary, last the records."""
+        totals, digest = Totals(), hashlib.sha256()
+        with ExitStack() as stack:
+            lists: dict[str, BinaryIO] = {}
+            for split in splits:
+                part = stack.enter_context(atomic_write(self.out / "splits" / f"{split}.txt"))
+                lists[split] = stack.enter_context(part.open("wb"))
+            part = stack.enter_context(atomic_write(self.meta))
+            meta = stack.enter_context(part.open("wb"))
+            for start in starts:
+                with self._chunk(start).open("rb") as file:
+                    head = json.loads(file.readline())
+                    for name, split in head["names"]:
+                        lists[split].write(name.encode() + b"\n")
+                    for line in file:
+                        digest.update(line)
+                        meta.write(line)
+                totals.add(_totals(head["totals"]))
+            summary = {
+                "schema": SCHEMA, **plan, "meta_sha256": digest.hexdigest(), "pairs": totals.pairs,
+                "sources": totals.sources, "splits": {name: totals.splits[name] for name in splits},
+                "identical": totals.pairs - totals.finite, "psnr_db_mean_finite": totals.psnr_db,
+                "refused": dict(sorted(totals.refused.items())), "left_out": totals.left_out,
+            }  # fmt: skip
+            write_text(self.summary, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+        shutil.rmtree(self.work)
+        return totals
+
+    def read_summary(self) -> dict[str, Any]:
+        """The summary of a complete set. Raises UsageError where it is damaged or missing."""
+        try:
+            summary: dict[str, Any] = json.loads(self.summary.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                f"{self.summary} is missing or damaged; make the set again with --overwrite"
+            ) from error
+        return summary
+
+    def clear(self) -> None:
+        """Remove what an earlier run made, and nothing else."""
+        for path in (self.meta, self.summary, self.out / "spec.toml", self.out / "contact-sheet.png"):
+            path.unlink(missing_ok=True)
+        shutil.rmtree(self.work, ignore_errors=True)
+        for path in _made_files(self.out):
+            path.unlink()
+
+    def is_empty(self) -> bool:
+        """Whether there is nothing in the folder, or no folder."""
+        return not self.out.is_dir() or not any(self.out.iterdir())
+
+    def _chunk(self, start: int) -> Path:
+        return self.work / f"{start:012d}.jsonl"
+
+
+def totals_of(summary: Mapping[str, Any]) -> Totals:
+    """What the summary of a complete set counts."""
+    finite = summary["pairs"] - summary["identical"]
+    return Totals(
+        pairs=summary["pairs"], sources=summary["sources"], finite=finite,
+        psnr_sum=(summary["psnr_db_mean_finite"] or 0.0) * finite, left_out=summary["left_out"],
+        refused=Counter(summary["refused"]), splits=Counter(summary["splits"]),
+    )  # fmt: skip
+
+
+def _totals(values: Mapping[str, Any]) -> Totals:
+    counters = {name: Counter(values[name]) for name in ("refused", "splits")}
+    return Totals(**{**values, **counters})
+
+
+def _made_files(out: Path) -> Iterator[Path]:
+    """Pictures and lists that bear names as we give them."""
+    for kind in ("blur", "sharp"):
+        for path in (out / kind).glob("*.png"):
+            parts = path.stem.split("_")
+            if len(parts) == 3 and all(part.isascii() and part.isdigit() for part in parts):
+                yield path
+    yield from (out / "splits").glob("*.txt")
