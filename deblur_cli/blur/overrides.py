@@ -26,23 +26,30 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> dict[KeyPat
 
     Raises
     ------
-    UsageError : an override is no assignment, or leads nowhere; names it
+    UsageError : overrides are no assignments, or lead nowhere; a line for each
     """
     touched: dict[KeyPath, str] = {}
+    errors = []
     for text in overrides:
-        name, equals, value = text.partition("=")
-        keys = [key.strip() for key in name.split(".")]
-        if not equals or not all(keys):
-            raise UsageError(
-                f"--set {text}: write it as KEY=VALUE, such as step.0.sigma=2 or patch=[128,128]"
-            )
         try:
-            path = _assign(document, keys, value.strip())
+            path = _apply(document, text)
         except UsageError as error:
-            raise UsageError(f"--set {text}: {error}") from error
-        touched.pop(path, None)
-        touched[path] = text
+            errors.append(f"--set {text}: {error}")
+        else:
+            touched.pop(path, None)  # to the end: what was set last counts
+            touched[path] = text
+    if errors:
+        raise UsageError("\n".join(errors))
     return touched
+
+
+def _apply(document: Document, text: str) -> KeyPath:
+    """Apply one override; returns where it leads."""
+    name, equals, value = text.partition("=")
+    keys = [key.strip() for key in name.split(".")]
+    if not equals or not all(keys) or not _is_unicode(text):
+        raise UsageError("write it as KEY=VALUE, such as step.0.sigma=2 or patch=[128,128]")
+    return _assign(document, keys, value.strip())
 
 
 def _assign(document: Document, keys: Sequence[str], value: str) -> KeyPath:
@@ -80,6 +87,11 @@ def _put(inside: Any, part: str | int, value: str) -> None:
         raise UsageError("an element of an array cannot be removed, which would number the others anew")
     else:
         inside.pop(part, None)
+
+
+def _is_unicode(text: str) -> bool:
+    """False for what a command line held that is no text, which could not be written to a file again."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _parsed(value: str) -> object:

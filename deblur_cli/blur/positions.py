@@ -15,6 +15,7 @@ _MULTI_LINE = {
     "'''": re.compile(r"'''.*?'''" + r"'{0,2}", re.DOTALL),
 }
 _ONE_LINE = {'"': re.compile(r'"(?:[^"\\\n]|\\.)*"'), "'": re.compile(r"'[^'\n]*'")}
+_DEPTH = 50  # of keys within keys; a spec needs 10, and what goes deeper by far would exhaust the stack later
 _PLAIN = re.compile(r"[^\s,\]}#]+(?: \d[^\s,\]}#]*)?")  # the blank: between the day and the hour of a date
 
 
@@ -64,6 +65,10 @@ def lines_of_keys(text: str) -> dict[KeyPath, int]:
     Parameters
     ----------
     text : TOML that a parser has accepted, lines ended by a newline alone; of anything else the answer is of no use
+
+    Raises
+    ------
+    RecursionError : it is nested more than 50 deep
     """
     return _Scan(text).document()
 
@@ -126,6 +131,8 @@ class _Scan:
         keys = [self.key()]
         self.blank()
         while self.text.startswith(".", self.at):
+            if len(keys) > _DEPTH:
+                raise RecursionError("nested too deeply")
             self.at += 1
             self.blank()
             keys.append(self.key())
@@ -139,6 +146,8 @@ class _Scan:
         return _unquoted(self.take(_ONE_LINE[quote]))
 
     def value(self, path: KeyPath) -> None:
+        if len(path) > _DEPTH:
+            raise RecursionError("nested too deeply")
         first = self.text[self.at]
         if first == "[":
             self.sequence("]", path)

@@ -14,7 +14,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from deblur_cli.blur.overrides import Document, apply_overrides
-from deblur_cli.blur.positions import Places, lines_of_keys
+from deblur_cli.blur.positions import KeyPath, Places, lines_of_keys
 from deblur_cli.blur.spec import Spec
 from deblur_cli.blur.spec_reader import build_spec, upgraded
 from deblur_cli.blur.spec_steps import Operations
@@ -68,8 +68,7 @@ def parse_spec(
     UsageError : a line for each error
     """
     text = text.replace("\r\n", "\n")
-    document = _parse(text, file)
-    lines = lines_of_keys(text)
+    document, lines = _parse(text, file)
     changed = apply_overrides(document, overrides)
     findings = Findings(Places(file=file, lines=lines, overrides=changed))
     if _anchor_curves(document, folder) or changed:
@@ -122,9 +121,10 @@ def _presets() -> list[Traversable]:
     return list((files("deblur_cli.blur") / "presets").iterdir())
 
 
-def _parse(text: str, file: str) -> Document:
+def _parse(text: str, file: str) -> tuple[Document, dict[KeyPath, int]]:
+    """The document, and the lines of its keys."""
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(text), lines_of_keys(text)
     except RecursionError as error:
         raise UsageError(f"{file}:1: TOML syntax: nested too deeply") from error
     except tomllib.TOMLDecodeError as error:

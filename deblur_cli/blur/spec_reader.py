@@ -1,15 +1,16 @@
 """The top-level keys of a spec, and what they must not say together."""
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from deblur_cli.blur.borders import Border
 from deblur_cli.blur.light import Light
 from deblur_cli.blur.overrides import Document
-from deblur_cli.blur.spec import SCHEMA, Filter, Group, Output, Redraw, Resize, SourceKind, Spec
+from deblur_cli.blur.spec import SCHEMA, Filter, Group, Output, Redraw, Resize, SourceKind, Spec, margin
 from deblur_cli.blur.spec_steps import Operations, check_frames, read_light, read_steps, warn_of_order
-from deblur_cli.blur.spec_table import Findings, Table
+from deblur_cli.blur.spec_table import Findings, Table, shown
 
 _UPGRADES: tuple[Callable[[Document], Document], ...] = ()
 """The first makes a document of schema 2 from one of schema 1, and so on: one for each schema before SCHEMA."""
@@ -62,9 +63,61 @@ def build_spec(top: Table, operations: Operations, *, folder: Path, text: str) -
         text=text,
     )
     if not top.findings.errors:
+        _check_steps(spec, top)
         check_frames(steps, operations, source, top)
+        _check_counts(spec, top)
+    if not top.findings.errors:
+        _check_sizes(spec, operations, top)
         warn_of_order(steps, operations, top)
     return spec
+
+
+def _check_steps(spec: Spec, top: Table) -> None:
+    """Something must happen to sharp pictures, and nothing to pairs."""
+    if spec.source is SourceKind.PAIRS and spec.steps:
+        top.error("step", 'the pictures of source = "pairs" are blurred already, so it takes no steps')
+    if spec.source in (SourceKind.IMAGES, SourceKind.CIFAR10) and not spec.steps:
+        top.error("step", 'missing; to change nothing, add a [[step]] with op = "identity"')
+
+
+def _check_counts(spec: Spec, top: Table) -> None:
+    """What only makes sense together."""
+    if spec.patch is None:
+        for key in ("patches", "candidates"):
+            if getattr(spec, key) > 1:
+                top.error(key, f"{getattr(spec, key)} needs patch = [height, width]")
+        if spec.source is SourceKind.PAIRS and spec.draws > 1:
+            top.error(
+                "draws", f"{spec.draws} draws of whole pairs are all alike; add patch = [height, width]"
+            )
+    elif spec.grid is not None:
+        top.error("grid", "a grid cuts whole pictures, so it cannot stand beside patch")
+    if spec.source is SourceKind.FRAMES and spec.output.group is Group.FILE:
+        findings, path = top.findings, (*top.at("output"), "group")
+        findings.error(path, 'frames of one clip must stay in one part; write "folder"')
+
+
+def _check_sizes(spec: Spec, operations: Operations, top: Table) -> None:
+    """Where the size of all pictures is known: something must be left, and a grid must divide it."""
+    if spec.resize is not None:
+        height, width = spec.resize.height, spec.resize.width
+    elif spec.source is SourceKind.CIFAR10:
+        height, width = 32, 32
+    else:
+        return
+    cut = margin(spec, operations)
+    wanted_height, wanted_width = spec.patch or (1, 1)
+    if wanted_height + 2 * cut > height or wanted_width + 2 * cut > width:
+        needed = f"{wanted_width + 2 * cut}x{wanted_height + 2 * cut}"
+        why = f" with the margin of {cut} px at each edge that crop-valid needs" if cut else ""
+        top.error(
+            "patch" if spec.patch else "border",
+            f"{needed}{why} is more than pictures of {width}x{height} have",
+        )
+    rows, columns = spec.grid or (1, 1)
+    if (height - 2 * cut) % rows or (width - 2 * cut) % columns:
+        size = f"{width - 2 * cut}x{height - 2 * cut}"
+        top.error("grid", f"{rows} rows of {columns} do not divide {size} evenly")
 
 
 def _read_resize(top: Table) -> Resize | None:
@@ -101,7 +154,12 @@ def _read_splits(output: Table) -> Mapping[str, float]:
     table = output.table("splits")
     if table is None:
         return Output().splits
+    known = len(table.findings.errors)
+    for name in table.content:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+            table.error(name, f"{shown(name)} cannot be the name of a file; use letters, digits, - and _")
     shares = {name: table.number(name, ge=0, le=1) for name in table.content}
-    if abs(math.fsum(shares.values()) - 1) > _TOLERANCE:
-        output.error("splits", f"shares sum to {math.fsum(shares.values()):.10g}, must be 1")
+    total = math.fsum(shares.values())
+    if len(table.findings.errors) == known and abs(total - 1) > _TOLERANCE:
+        output.error("splits", f"shares sum to {total:.10g}, must be 1")
     return shares

@@ -10,7 +10,7 @@ from deblur_cli.blur.distributions import Distribution
 from deblur_cli.blur.light import Light, WorkingLight, parse_light
 from deblur_cli.blur.positions import KeyPath, path_text
 from deblur_cli.blur.spec import Branch, Mix, Select, SourceKind, Step
-from deblur_cli.blur.spec_table import Findings, Table, nearest
+from deblur_cli.blur.spec_table import Findings, Table, is_number, nearest
 from deblur_cli.blur.spec_values import read_distribution
 from deblur_cli.errors import UsageError
 from deblur_cli.host.declarations import Degradation, Stage
@@ -37,8 +37,9 @@ def read_light(table: Table, *, folder: Path) -> WorkingLight | None:
     """The `light` of a spec or a step, None where it says nothing."""
     if "light" not in table.content:
         return None
+    text = table.text("light", form=f"one of {', '.join(Light)}, crf:FILE")
     try:
-        return parse_light(table.text("light"), folder=folder)
+        return parse_light(text, folder=folder) if text else None
     except UsageError as error:
         table.error("light", str(error))
         return None
@@ -79,13 +80,13 @@ def _read_all(
 
 def _read_one(table: Table, operations: Operations, folder: Path, slots: Iterator[int]) -> Step | Mix | None:
     slot = next(slots)  # before those of its branches
-    op = table.text("op")
+    op = table.text("op", form="the name of an operation")
     if op == MIX:
         return _read_mix(table, operations, folder, slots, slot)
     if op not in operations:
         if op:
             known = (*operations, MIX)
-            hint = nearest(op, known) or f"; there are {', '.join(sorted(known))}"
+            hint = nearest(op, known) or f"; known: {', '.join(sorted(known))}"
             table.error("op", f'there is no operation "{op}"{hint}')
         return None
     try:
@@ -125,22 +126,36 @@ def _read_mix(
     prob = _read_prob(table)
     inner = table.tables("branch")
     if not inner:
-        table.findings.error(table.at("branch"), "a mix needs branches", name=f"{path_text(table.path)} mix")
+        if not table.content.get("branch"):
+            table.error("branch", "missing; a mix needs branches")
         return None
+    if select is Select.RANDOM:
+        _check_probabilities(table, inner)
     share = 1 / len(inner) if select is Select.CYCLE else None
-    branches = []
-    for branch in inner:
-        branch.refuse_others(("p", "step"), owner="a branch")
-        p = branch.number("p", ge=0, le=1, default=share)
-        steps = branch.tables("step")
-        if not steps:
-            branch.error("step", 'missing; a branch that changes nothing is [{ op = "identity" }]')
-        branches.append(Branch(p=p, steps=_read_all(steps, operations, folder, slots)))
-    total = math.fsum(branch.p for branch in branches)
-    if select is Select.RANDOM and abs(total - 1) > _TOLERANCE:
-        rule = f"probabilities sum to {total:.10g}, must be 1"
-        table.findings.error(table.at("op"), rule, name=f"{path_text(table.path)} mix")
+    branches = [_read_branch(item, operations, folder, slots, share) for item in inner]
     return Mix(slot=slot, branches=tuple(branches), select=select, prob=prob)
+
+
+def _read_branch(
+    table: Table, operations: Operations, folder: Path, slots: Iterator[int], share: float | None
+) -> Branch:
+    """share : its probability where the spec need not say."""
+    table.refuse_others(("p", "step"), owner="a branch")
+    p = table.number("p", ge=0, le=1, default=share)
+    steps = table.tables("step")
+    if not table.content.get("step"):
+        table.error("step", 'missing; a branch that changes nothing has step = [{ op = "identity" }]')
+    return Branch(p=p, steps=_read_all(steps, operations, folder, slots))
+
+
+def _check_probabilities(mix: Table, branches: Sequence[Table]) -> None:
+    """They must sum to 1. Those that are no probabilities at all are found elsewhere."""
+    given = [branch.content.get("p") for branch in branches]
+    shares = [share for share in given if is_number(share) and 0 <= share <= 1]
+    total = math.fsum(shares)
+    if len(shares) == len(given) and abs(total - 1) > _TOLERANCE:
+        rule = f"probabilities sum to {total:.10g}, must be 1"
+        mix.findings.error(mix.at("op"), rule, name=f"{path_text(mix.path)} mix")
 
 
 def _operations(steps: Sequence[Step | Mix], path: KeyPath) -> Iterator[tuple[KeyPath, Step]]:

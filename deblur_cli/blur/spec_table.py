@@ -75,12 +75,12 @@ class Table:
             return float(value)
         return self._wrong(key, value, f"a number from {ge:g} to {le:g}", ge)
 
-    def text(self, key: str, *, default: str | None = None) -> str:
-        """A text that is not empty; without a default it must be there."""
+    def text(self, key: str, *, form: str = "a text", default: str | None = None) -> str:
+        """A text that is not empty; without a default it must be there. form : what it is, for messages"""
         value = self._get(key, default)
         if isinstance(value, str) and value:
             return value
-        return self._wrong(key, value, "a text", "")
+        return self._wrong(key, value, form, "")
 
     def flag(self, key: str, *, default: bool) -> bool:
         """True or false."""
@@ -92,7 +92,7 @@ class Table:
         value = self._get(key, default)
         if isinstance(value, str) and value in tuple(kind):
             return kind(value)
-        self.error(key, f"{toml_value(value)} is not one of {', '.join(kind)}")
+        self.error(key, f"{shown(value)} is not one of {', '.join(kind)}{nearest(value, kind)}")
         return default
 
     def whole_pair(self, key: str, *, form: str) -> tuple[int, int] | None:
@@ -116,14 +116,14 @@ class Table:
         value = self.content.get(key, [])
         if isinstance(value, list) and all(isinstance(item, Mapping) for item in value):
             return [Table(item, (*self.at(key), i), self.findings) for i, item in enumerate(value)]
-        return self._wrong(key, value, "an array of tables", [])
+        return self._wrong(key, value, f"an array of tables, each under [[{key}]]", [])
 
     def refuse_others(self, known: Collection[str], *, owner: str = "") -> None:
         """Note every key that is not known. owner : what has no such key."""
         for key in self.content:
             if key not in known:
-                near = nearest(key, known) or f"; known: {', '.join(sorted(known))}"
-                self.error(key, f"unknown key{owner and f' for {owner}'}{near}")
+                hint = nearest(key, known) or f"; known: {', '.join(sorted(known))}"
+                self.error(key, f"unknown key{owner and f' for {owner}'}{hint}")
 
     def _get(self, key: str, default: object) -> object:
         value = self.content.get(key, default)
@@ -133,7 +133,7 @@ class Table:
         if value is _MISSING:
             self.error(key, f"missing; it must be {wanted}")
         else:
-            self.error(key, f"{toml_value(value)} must be {wanted}")
+            self.error(key, f"{shown(value)} must be {wanted}")
         return harmless
 
 
@@ -147,7 +147,13 @@ def is_number(value: object) -> TypeGuard[int | float]:
     return is_whole(value) or (isinstance(value, float) and math.isfinite(value))
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def shown(value: object) -> str:
+    """A value for people: as TOML, cut off where it is long."""
+    text = toml_value(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def nearest(word: object, known: Iterable[str]) -> str:
     """A hint at a name that was perhaps meant, ` (did you mean "x"?)`, or nothing."""
-    near = difflib.get_close_matches(word, list(known), n=1)
+    near = difflib.get_close_matches(word, list(known), n=1) if isinstance(word, str) else []
     return f' (did you mean "{near[0]}"?)' if near else ""

@@ -15,8 +15,7 @@ from deblur_cli.blur.distributions import (
     Uniform,
     Value,
 )
-from deblur_cli.blur.spec_table import is_number, is_whole, nearest
-from deblur_cli.blur.toml_writer import toml_value
+from deblur_cli.blur.spec_table import is_number, is_whole, nearest, shown
 from deblur_cli.errors import UsageError
 
 # The forms, each with what may stand beside it.
@@ -44,7 +43,8 @@ def read_distribution(value: object, parameter: Parameter) -> Distribution:
     if parameter.kind in (int, float):
         for extreme in distribution.extremes():
             if not parameter.limits.allow(float(extreme)):
-                raise UsageError(f"{toml_value(extreme)} must be {parameter.limits.text()}")
+                exact = int(extreme) if float(extreme).is_integer() else extreme  # 0 rather than 0.0
+                raise UsageError(f"{exact} must be {parameter.limits.text()}")
     return distribution
 
 
@@ -108,8 +108,8 @@ def _value(value: object, parameter: Parameter) -> Value:
     if kind is str and isinstance(value, str):
         return value
     if issubclass(kind, StrEnum):
-        raise UsageError(f"{toml_value(value)} is not one of {', '.join(kind)}")
-    raise UsageError(f"{toml_value(value)} must be {_wanted(parameter)}")
+        raise UsageError(f"{shown(value)} is not one of {', '.join(kind)}{nearest(value, kind)}")
+    raise UsageError(f"{shown(value)} must be {_wanted(parameter)}")
 
 
 def _wanted(parameter: Parameter) -> str:
@@ -123,7 +123,7 @@ def _wanted(parameter: Parameter) -> str:
 def _two(form: str, shape: str, value: object) -> list[float]:
     if isinstance(value, list) and len(value) == 2 and all(is_number(item) for item in value):
         return value
-    raise UsageError(f"{form} must be {shape}, not {toml_value(value)}")
+    raise UsageError(f"{form} must be {shape}, not {shown(value)}")
 
 
 def _weights(value: object) -> tuple[float, ...] | None:
@@ -131,4 +131,4 @@ def _weights(value: object) -> tuple[float, ...] | None:
         return None
     if isinstance(value, list) and all(is_number(item) for item in value):
         return tuple(float(item) for item in value)
-    raise UsageError(f"weights must be an array of numbers, not {toml_value(value)}")
+    raise UsageError(f"weights must be an array of numbers, not {shown(value)}")
