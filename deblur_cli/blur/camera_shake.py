@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from deblur_cli.blur.borders import Window, require_room
 from deblur_cli.blur.distributions import Constant, Distribution, LogUniform, Uniform, greatest
-from deblur_cli.blur.opencv import import_opencv
 from deblur_cli.blur.params import check_ranges, number
 from deblur_cli.blur.poses import Camera, Floats, Poses, focal_px, project, splat
+from deblur_cli.blur.warping import Float, mean_of_warps
 
 _TIMES = 257
 _CORRELATION_S = 0.08  # of the drift
@@ -59,17 +59,18 @@ def bound(node: Mapping[str, Distribution]) -> int:
 
 
 def apply(
-    image: NDArray[np.float32],
+    image: NDArray[Float],
     params: CameraShake,
     rng: np.random.Generator,
     *,
     window: Window | None = None,
-) -> NDArray[np.float32]:
+) -> NDArray[Float]:
     """Blur a picture, or a piece of one, mirroring at its border (reflect101).
 
     Parameters
     ----------
-    image : (H, W, C) float32 in [0, 1], linear light; returned itself where the camera does not move
+    image : (H, W, C) float32 (or float64, which stays so, exact and slow) in [0, 1], linear light; returned itself
+        where the camera does not move
     rng : gives the path
     window : where `image` lies in the whole picture, whose centre is the principal point; None = it is the whole
 
@@ -102,29 +103,19 @@ def kernel(params: CameraShake, rng: np.random.Generator, *, window: Window) -> 
     return splat((project(poses.homographies, centre) - centre)[:, 0])
 
 
-def average_poses(image: NDArray[np.float32], poses: Poses, *, window: Window) -> NDArray[np.float32]:
-    """The mean of `image` warped by each pose, summed in float64."""
-    cv2 = import_opencv()
+def average_poses(image: NDArray[Float], poses: Poses, *, window: Window) -> NDArray[Float]:
+    """The mean of `image` warped by each pose."""
     require_room(image, _reach(poses.extent_px))
-    height, width = image.shape[:2]
     to_whole = np.array([[1.0, 0.0, window.left], [0.0, 1.0, window.top], [0.0, 0.0, 1.0]])
     to_window = np.array([[1.0, 0.0, -window.left], [0.0, 1.0, -window.top], [0.0, 0.0, 1.0]])
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    total = np.zeros(image.shape, np.float64)
-    for homography in poses.homographies:
-        back = to_window @ np.linalg.inv(homography) @ to_whole
-        frame = cv2.warpPerspective(
-            image, back, (width, height), flags=flags, borderMode=cv2.BORDER_REFLECT_101
-        )
-        total += frame.reshape(image.shape)
-    return (total / len(poses.homographies)).astype(np.float32)
+    return mean_of_warps(image, to_window @ np.linalg.inv(poses.homographies) @ to_whole)
 
 
 def draw_poses(params: CameraShake, rng: np.random.Generator, *, height: int, width: int) -> Poses | None:
     """The centred poses of one random path over a picture of this size in px; None where the camera does not move."""
     focal = focal_px(params.focal_mm, height=height, width=width)
     camera = Camera(focal_px=focal, depth_m=params.depth_m, height=height, width=width)
-    path = _path(params, rng)
+    path = draw_path(params, rng)
     length_px = camera.path_length(camera.homographies(path))
     if length_px == 0 or params.max_extent_px == 0:
         return None
@@ -134,7 +125,7 @@ def draw_poses(params: CameraShake, rng: np.random.Generator, *, height: int, wi
     attempts = 0
     while True:
         count = min(max(2 * math.ceil(scale * length_px) + 1, least), _MAX_POSES)
-        poses = camera.centred(camera.homographies(scale * _samples(path, count)))
+        poses = camera.centred(camera.homographies(scale * samples(path, count)))
         factor = _scaling(poses, params, stretch=params.stretch_px > 0 and attempts < _STRETCHES)
         if factor == 1:
             return poses
@@ -155,17 +146,16 @@ def _scaling(poses: Poses, params: CameraShake, *, stretch: bool) -> float:
     return 1.0 if abs(factor - 1) <= _STRETCH_TOLERANCE else factor
 
 
-def _path(params: CameraShake, rng: np.random.Generator) -> Floats:
+def draw_path(params: CameraShake, rng: np.random.Generator) -> Floats:
     """(5, 257): pitch, yaw, roll in rad, translations x, y in m, from the start of the exposure to its end."""
     normal = rng.standard_normal((5, _TIMES))
     dt = params.exposure_s / (_TIMES - 1)
     rate, move = math.radians(params.rate_dps), params.move_mm_s / 1000
     sd = np.array([rate, rate, _ROLL_SHARE * rate, move, move])
     memory = math.exp(-dt / _CORRELATION_S)
-    speed = np.empty((5, _TIMES))
-    speed[:, 0] = sd * normal[:, 0]
-    for j in range(1, _TIMES):
-        speed[:, j] = memory * speed[:, j - 1] + sd * math.sqrt(1 - memory**2) * normal[:, j]
+    pushes = sd[:, None] * math.sqrt(1 - memory**2) * normal
+    pushes[:, 0] = sd * normal[:, 0]  # at its spread from the start, not from rest
+    speed = _remember(pushes, memory)
     path = np.zeros((5, _TIMES))
     path[:, 1:] = np.cumsum((speed[:, :-1] + speed[:, 1:]) / 2, axis=1) * dt
     time = dt * np.arange(_TIMES)
@@ -176,7 +166,18 @@ def _path(params: CameraShake, rng: np.random.Generator) -> Floats:
     return path
 
 
-def _samples(path: Floats, count: int) -> Floats:
+def _remember(pushes: Floats, memory: float) -> Floats:
+    """Each row as a first-order process: every value is `memory` times the one before, and its push."""
+    values = []
+    for row in pushes.tolist():  # plain numbers take a fifth of the time of small arrays
+        now = 0.0
+        for push in row:
+            now = memory * now + push
+            values.append(now)
+    return np.array(values).reshape(pushes.shape)
+
+
+def samples(path: Floats, count: int) -> Floats:
     """The path at the middles of `count` equal parts of the exposure, less its mean over them."""
     position = (np.arange(count) + 0.5) / count * (_TIMES - 1)
     rows: Sequence[Floats] = [np.interp(position, np.arange(_TIMES), row) for row in path]

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 _DIAGONAL_35MM = 43.267
+_MARKS = np.array([(0, 0), (1, 0), (0, 1), (1, 1), (0.5, 0.5)])  # the corners and the centre
+_GRID = np.array([(x / 4, y / 4) for y in range(5) for x in range(5)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,35 +47,28 @@ class Camera:
 
     def path_length(self, homographies: Floats) -> float:
         """The longest way in px that a corner or the centre goes."""
-        steps = np.diff(project(homographies, self._marks()), axis=0)
+        steps = np.diff(project(homographies, self._at(_MARKS)), axis=0)
         return float(np.hypot(steps[..., 0], steps[..., 1]).sum(axis=0).max())
 
     def centred(self, homographies: Floats) -> Poses:
         """The poses less their mean as an affine map: without it roll shrinks the mean picture."""
-        points = self._grid()
+        points = self._at(_GRID)
         mean = project(homographies, points).mean(axis=0)
         design = np.concatenate([points, np.ones((len(points), 1))], axis=1)
         solution = np.linalg.lstsq(design, mean, rcond=None)[0]  # (3, 2)
         affine = np.eye(3)
         affine[:2] = solution.T
         centred: Floats = np.linalg.inv(affine) @ homographies
-        marks = self._marks()
+        marks = self._at(_MARKS)
         moved = project(centred, marks) - marks
         distance = np.hypot(moved[..., 0], moved[..., 1])
         rms = float(np.sqrt(np.mean(distance[:, 4] ** 2)))
         return Poses(homographies=centred, extent_px=float(distance[:, :4].max()), rms_px=rms)
 
-    def _marks(self) -> Floats:
-        """The four corners and the centre, (5, 2) as x, y."""
-        right, bottom = self.width - 1.0, self.height - 1.0
-        return np.array(
-            [(0, 0), (right, 0), (0, bottom), (right, bottom), (right / 2, bottom / 2)], np.float64
-        )
-
-    def _grid(self) -> Floats:
-        """5 x 5 points over the picture, (25, 2) as x, y."""
-        x, y = np.meshgrid(np.linspace(0, self.width - 1, 5), np.linspace(0, self.height - 1, 5))
-        return np.stack([x.ravel(), y.ravel()], axis=1)
+    def _at(self, shares: Floats) -> Floats:
+        """Places given in shares of the picture's width and height, (N, 2), as x, y in px."""
+        places: Floats = shares * np.array([self.width - 1.0, self.height - 1.0])
+        return places
 
 
 def focal_px(focal_mm: float, *, height: int, width: int) -> float:
