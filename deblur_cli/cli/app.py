@@ -24,6 +24,7 @@ class Deblur(Group):
         "train": Entry(function="deblur_cli.cli.train:train", panel=_TRAIN),
         "eval": Entry(function="deblur_cli.cli.eval:eval", panel=_TRAIN),
         "make-dataset": Entry(function="deblur_cli.cli.make_dataset:make_dataset", panel=_TRAIN),
+        "datasets": Entry(function="deblur_cli.cli.datasets:datasets", panel=_TRAIN),
         "release": Entry(function="deblur_cli.cli.release:release", panel=_TRAIN),
         "models": Entry(function="deblur_cli.cli.models:models", panel=_LOOK),
         "plugins": Entry(function="deblur_cli.cli.plugins:plugins", panel=_LOOK),
