@@ -1,241 +1,510 @@
-"""`deblur make-dataset`: blurred and sharp pairs from sharp pictures."""
+"""`deblur make-dataset`: blurred and sharp pairs from sharp pictures, CIFAR-10, videos or ready pairs."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from deblur_cli.cli import console
-from deblur_cli.cli.options import Json, Quiet, Seed, Verbose
-
-_BLUR, _AFTER, _PATCHES = "Blur", "After the blur", "Pairs"
+from deblur_cli.cli.options import Json, Quiet, Verbose
 
 if TYPE_CHECKING:
-    from deblur_cli.host.declarations import Degradation
+    from deblur_cli.blur.spec import Spec
+    from deblur_cli.data.ledger import Totals
+    from deblur_cli.data.sources import Source
+    from deblur_cli.host.manager import Host
 
-
-class WorkingLight(StrEnum):
-    """What the blur acts on."""
-
-    AUTO = "auto"
-    SRGB = "srgb"
-    LINEAR = "linear"
+_WHAT, _HOW_MANY, _WORK, _LOOK = "What is made", "How many, and how large", "How the work goes", "Look"
 
 
 def make_dataset(
     source: Annotated[
-        Path, typer.Argument(help="Folder of sharp pictures (with its sub-folders), or one picture.")
-    ],
-    out: Annotated[Path, typer.Argument(help="New folder for the pairs.")],
-    blur: Annotated[
-        list[str],
-        typer.Option(
-            "--blur",
-            metavar="NAME...",
-            help="gaussian, camera-shake, identity, or one of a plugin; of several, one is drawn for each pair.",
-            rich_help_panel=_BLUR,
-        ),
-    ] = ["gaussian"],  # noqa: B006  Typer copies it
-    sigma: Annotated[
-        tuple[float, float],
-        typer.Option("--sigma", metavar="LO HI", help="Gaussian: range of sigma, px.", rich_help_panel=_BLUR),
-    ] = (0.0, 3.0),
-    rate: Annotated[
-        tuple[float, float],
-        typer.Option(
-            "--rate",
-            metavar="LO HI",
-            help="Camera shake: range of the angular rate, deg/s.",
-            rich_help_panel=_BLUR,
-        ),
-    ] = (1.0, 10.0),
-    exposure: Annotated[
-        tuple[float, float],
-        typer.Option(
-            "--exposure",
-            metavar="LO HI",
-            help="Camera shake: range of the exposure time, s.",
-            show_default="1/30 1/3",
-            rich_help_panel=_BLUR,
-        ),
-    ] = (1 / 30, 1 / 3),
-    extent: Annotated[
-        float,
-        typer.Option(
-            "--extent",
-            metavar="PX",
-            min=0,
-            help="Camera shake: no corner of a picture moves further, px.",
-            rich_help_panel=_BLUR,
-        ),
-    ] = 24.0,
-    light: Annotated[
-        WorkingLight,
-        typer.Option(
-            "--light",
-            help="What the blur acts on: code values (srgb) or light (linear); auto: light for camera shake only.",
-            rich_help_panel=_BLUR,
-        ),
-    ] = WorkingLight.AUTO,
-    noise: Annotated[
-        float,
-        typer.Option(
-            "--noise", metavar="P", min=0, max=1, help="Probability of sensor noise.", rich_help_panel=_AFTER
-        ),
-    ] = 0.0,
-    gain: Annotated[
-        tuple[float, float],
-        typer.Option(
-            "--gain",
-            metavar="LO HI",
-            help="Range of the noise's variance at white, where white is 1.",
-            rich_help_panel=_AFTER,
-        ),
-    ] = (1e-4, 4e-3),
-    jpeg: Annotated[
-        tuple[int, int] | None,
-        typer.Option(
-            "--jpeg",
-            metavar="LO HI",
-            help="Compress as JPEG: range of the quality, 1 to 100. Default: no JPEG.",
+        Path | None,
+        typer.Argument(
+            help="Folder of sharp pictures or of frames, one picture, a video, CIFAR-10, GoPro or REDS, or the name of a data set.",
             show_default=False,
-            rich_help_panel=_AFTER,
         ),
     ] = None,
-    jpeg_share: Annotated[
-        float,
+    out: Annotated[Path | None, typer.Argument(help="New folder for the pairs.", show_default=False)] = None,
+    preset: Annotated[
+        str | None,
         typer.Option(
-            "--jpeg-share",
-            metavar="P",
-            min=0,
-            max=1,
-            help="With --jpeg: probability of compression.",
-            rich_help_panel=_AFTER,
+            "--preset",
+            metavar="NAME",
+            help="How pairs are made: see --list-presets.",
+            rich_help_panel=_WHAT,
+            show_default=False,
         ),
-    ] = 1.0,
-    patch: Annotated[
+    ] = None,
+    spec: Annotated[
+        Path | None,
+        typer.Option(
+            "--spec",
+            metavar="FILE",
+            help="A spec of your own, TOML; begin with --show-preset.",
+            rich_help_panel=_WHAT,
+            show_default=False,
+        ),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE...",
+            help="Change single values, such as step.0.sigma=2, patch=[128,128] or border=crop-valid.",
+            rich_help_panel=_WHAT,
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[
         int | None,
         typer.Option(
-            "--patch",
+            "--seed",
             metavar="N",
-            min=1,
-            help="Cut square patches of N px that see no border. Default: whole pictures.",
+            min=0,
+            max=2**63 - 1,
+            help="Seed of all draws. Default: the preset's.",
+            rich_help_panel=_WHAT,
             show_default=False,
-            rich_help_panel=_PATCHES,
         ),
     ] = None,
-    patches: Annotated[
-        int,
+    pairs: Annotated[
+        int | None,
         typer.Option(
-            "--patches",
+            "--pairs",
             metavar="N",
             min=1,
-            help="Patches of a picture in each draw.",
-            rich_help_panel=_PATCHES,
+            help="Pairs of each picture: patches where there are patches, else draws. Default: the preset's.",
+            rich_help_panel=_HOW_MANY,
+            show_default=False,
         ),
-    ] = 1,
-    candidates: Annotated[
-        int,
+    ] = None,
+    size: Annotated[
+        str | None,
         typer.Option(
-            "--candidates",
-            metavar="N",
-            min=1,
-            help="Places tried for each patch; the one with most detail is taken.",
-            rich_help_panel=_PATCHES,
+            "--size",
+            metavar="WxH",
+            help="Resize every picture first.",
+            rich_help_panel=_HOW_MANY,
+            show_default=False,
         ),
-    ] = 1,
-    draws: Annotated[
-        int,
+    ] = None,
+    grid: Annotated[
+        str | None,
         typer.Option(
-            "--draws",
-            metavar="N",
-            min=1,
-            help="How often each picture is blurred anew.",
-            rich_help_panel=_PATCHES,
+            "--grid",
+            metavar="CxR",
+            help="Cut pairs into C x R equal tiles, such as 4x3.",
+            rich_help_panel=_HOW_MANY,
+            show_default=False,
         ),
-    ] = 1,
-    seed: Seed = 0,
+    ] = None,
+    patch: Annotated[
+        str | None,
+        typer.Option(
+            "--patch",
+            metavar="N|WxH|none",
+            help="Cut patches of this size, px; none: whole pictures.",
+            rich_help_panel=_HOW_MANY,
+            show_default=False,
+        ),
+    ] = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--split",
+            metavar="SHARES...",
+            help="Parts for train/val/test, such as 80/10/10; and `folder`, to keep folders (clips, scenes) whole.",
+            rich_help_panel=_HOW_MANY,
+            show_default=False,
+        ),
+    ] = None,
     workers: Annotated[
         int,
         typer.Option(
-            "--workers", metavar="N", min=0, help="Processes; the pairs do not depend on it. 0: this one."
+            "--workers",
+            metavar="N",
+            min=0,
+            help="Processes; the pairs do not depend on it. 0: this one.",
+            rich_help_panel=_WORK,
         ),
     ] = 0,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Remove the pairs of an earlier run from OUT first.")
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an interrupted run in OUT.", rich_help_panel=_WORK)
     ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite", help="Remove the pairs of an earlier run from OUT first.", rich_help_panel=_WORK
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what would be made, and make nothing.", rich_help_panel=_WORK),
+    ] = False,
+    verify: Annotated[
+        Path | None,
+        typer.Option(
+            "--verify",
+            metavar="OUT",
+            help="Make pairs of OUT again from their records and compare every bit.",
+            rich_help_panel=_LOOK,
+            show_default=False,
+        ),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only",
+            metavar="NAME...",
+            help="With --verify: these pairs.",
+            rich_help_panel=_LOOK,
+            show_default=False,
+        ),
+    ] = None,
+    sample: Annotated[
+        int,
+        typer.Option(
+            "--sample",
+            metavar="N",
+            min=0,
+            help="With --verify: so many pairs, evenly spread; 0: all.",
+            rich_help_panel=_LOOK,
+        ),
+    ] = 100,
+    mend: Annotated[
+        bool,
+        typer.Option(
+            "--mend", help="With --verify: write missing and damaged files again.", rich_help_panel=_LOOK
+        ),
+    ] = False,
+    show: Annotated[
+        int,
+        typer.Option(
+            "--show",
+            metavar="K",
+            min=0,
+            help="Draw K pairs with their kernels as OUT/contact-sheet.png; alone with OUT of an earlier run.",
+            rich_help_panel=_LOOK,
+        ),
+    ] = 0,
+    strip: Annotated[
+        Path | None,
+        typer.Option(
+            "--strip",
+            metavar="FILE",
+            help="Draw the first picture of SOURCE blurred more and more.",
+            rich_help_panel=_LOOK,
+            show_default=False,
+        ),
+    ] = None,
+    list_presets: Annotated[
+        bool, typer.Option("--list-presets", help="List the presets.", rich_help_panel=_LOOK)
+    ] = False,
+    show_preset: Annotated[
+        str | None,
+        typer.Option(
+            "--show-preset",
+            metavar="NAME",
+            help="Print a preset, to begin a spec with.",
+            rich_help_panel=_LOOK,
+            show_default=False,
+        ),
+    ] = None,
+    describe: Annotated[
+        str | None,
+        typer.Option(
+            "--describe",
+            metavar="OPERATION",
+            help="Print what an operation takes: keys, units, ranges, defaults.",
+            rich_help_panel=_LOOK,
+            show_default=False,
+        ),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
-) -> None:
+) -> int:
     """Make pairs of blurred and sharp pictures.
 
-    Writes OUT/blur, OUT/sharp and OUT/meta.jsonl, which records everything drawn. Equal seeds give equal pairs.
+    Writes OUT/blur, OUT/sharp, OUT/splits and OUT/meta.jsonl, which records everything drawn: from it any pair can be made
+    again bit for bit.
 
-      deblur make-dataset photos/ pairs/ --blur gaussian --sigma 0 3
+      deblur make-dataset photos/ pairs/ --preset photo-mix --workers 2 --show 8
 
-      deblur make-dataset photos/ pairs/ --blur camera-shake gaussian --noise 0.8 --jpeg 60 98 --patch 160 --patches 4
+      deblur make-dataset photos/ pairs/ --preset gaussian --set step.0.sigma=2 --split 80/10/10
     """
-    from deblur_cli.blur.light import Light
-    from deblur_cli.data.files import find_pictures
-    from deblur_cli.data.making import make_dataset as make
-    from deblur_cli.data.synthesis import Degrade
-    from deblur_cli.errors import UsageError
-
-    if jpeg is None and jpeg_share != 1:
-        raise UsageError("--jpeg-share needs --jpeg with the range of the quality, such as --jpeg 60 98")
-    blurs, others = _resolve(blur)
-    degrade = Degrade(
-        blurs=blurs, others=others,
-        light=None if light is WorkingLight.AUTO else Light(light.value),
-        sigma=sigma, rate_dps=rate, exposure_s=exposure, max_extent_px=extent,
-        noise=noise, gain=gain, jpeg=jpeg_share if jpeg else 0.0, quality=jpeg or (60, 98),
-        patch=patch, candidates=candidates, seed=seed,
-    )  # fmt: skip
-    with console.progress("making pairs", len(find_pictures(source))) as advance:
-        made = make(
-            source, out, degrade, draws=draws, patches=patches, workers=workers, overwrite=overwrite,
-            progress=lambda done, total: advance(1),
-        )  # fmt: skip
-    for name, reason in made.skipped.items():
-        console.warn(f"left out {name}: {reason}")
-    if json:
-        console.json_line(
-            {
-                "folder": made.folder,
-                "pairs": made.num_pairs,
-                "sources": made.num_sources,
-                "skipped": made.skipped,
-                "psnr_db": made.psnr_db,
-            }
-        )
-        return
-    mean = (
-        "all pairs identical"
-        if made.psnr_db is None
-        else f"blurred against sharp {made.psnr_db:.2f} dB in the mean"
-    )
-    console.result(f"{made.folder}: {made.num_pairs} pairs of {made.num_sources} pictures, {mean}")
-
-
-def _resolve(names: list[str]) -> tuple[tuple[str, ...], tuple["Degradation", ...]]:
-    """The blurs by their own names, each once, and the declarations of those that plugins bring."""
-    from deblur_cli.blur import DEGRADATIONS
-    from deblur_cli.data.synthesis import BLURS
     from deblur_cli.errors import UsageError
     from deblur_cli.host.manager import Host
 
-    blurs: list[str] = []
-    others: list[Degradation] = []
-    host: Host | None = None
-    for given in dict.fromkeys(names):
-        name = given.replace("-", "_")
-        if name not in BLURS:
-            if any(name == item.name for item in DEGRADATIONS):
-                raise UsageError(f"{given} comes after the blur; ask for it with --{given}")
-            host = host or Host.discover()
-            others.append(host.degradation(given))
-            name = others[-1].name
-        blurs.append(name)
-    return tuple(dict.fromkeys(blurs)), tuple(others)
+    host = Host.discover()
+    if list_presets:
+        return _list_presets(host, json=json)
+    if show_preset is not None:
+        return _show_preset(show_preset)
+    if describe is not None:
+        return _describe(host, describe, json=json)
+    if verify is not None:
+        return _verify(host, verify, source=source, only=only or [], sample=sample, mend=mend, json=json)
+    if strip is not None:
+        return _strip(_required(source, "SOURCE"), strip)
+    if show and preset is None and spec is None and out is None:
+        return _show(host, _required(source, "OUT"), show)
+    changes = _changes(seed=seed, size=size, grid=grid, patch=patch, split=split or [])
+    made_by = _spec(host, preset, spec, [*(set_ or []), *changes], pairs=pairs)
+    found = _source(host, _required(source, "SOURCE"), made_by)
+    if dry_run:
+        return _say_plan(found, made_by, host, json=json)
+    target = _required(out, "OUT")
+    if resume and overwrite:
+        raise UsageError("--resume keeps what --overwrite removes; give one of them")
+    totals = _make(host, found, target, made_by, workers=workers, overwrite=overwrite, resume=resume)
+    if show:
+        _show(host, target, show)
+    _say_made(target, totals, json=json)
+    return 1 if totals.left_out else 0
+
+
+def _required(path: Path | None, name: str) -> Path:
+    from deblur_cli.errors import UsageError
+
+    if path is None:
+        raise UsageError(f"{name} is missing: deblur make-dataset SOURCE OUT --preset NAME")
+    return path
+
+
+def _list_presets(host: "Host", *, json: bool) -> int:
+    from deblur_cli.blur.spec_file import preset, preset_names, preset_text
+
+    for name in preset_names():
+        spec = preset(name, host.degradations)
+        first = preset_text(name).partition("\n")[0].lstrip("# ")
+        if json:
+            console.json_line({"name": name, "source": spec.source.value, "summary": first})
+        else:
+            console.result(f"{name:<16} {spec.source.value:<8} {first}")
+    return 0
+
+
+def _show_preset(name: str) -> int:
+    from deblur_cli.blur.spec_file import preset_text
+
+    console.result(preset_text(name).rstrip("\n"))
+    return 0
+
+
+def _describe(host: "Host", name: str, *, json: bool) -> int:
+    from dataclasses import asdict
+
+    from deblur_cli.blur.describe import describe_operation
+
+    operation = host.degradation(name)
+    rows = describe_operation(operation)
+    if json:
+        console.json_line(
+            {
+                "name": operation.name,
+                "summary": operation.summary,
+                "parameters": [asdict(row) for row in rows],
+            }
+        )
+        return 0
+    console.result(f"{operation.name}: {operation.summary}")
+    if rows:
+        cells = [list(asdict(row).values()) for row in rows]
+        console.table(list(asdict(rows[0])), cells)
+    return 0
+
+
+def _verify(
+    host: "Host", out: Path, *, source: Path | None, only: list[str], sample: int, mend: bool, json: bool
+) -> int:
+    from deblur_cli.data.verifying import verify
+
+    with console.steps("making pairs again") as report:
+        found = verify(
+            out,
+            host.degradations,
+            source=source,
+            only=only,
+            sample=sample or None,
+            mend=mend,
+            progress=report,
+        )
+    for change in found.versions:
+        console.warn(f"{out} was made with {change}: equal bytes are promised for equal versions only")
+    if json:
+        console.json_line(
+            {"checked": found.checked, "different": found.different, "versions": found.versions}
+        )
+    else:
+        for name, problem in found.different.items():
+            console.result(f"{name}: {problem}")
+        console.result(f"{out}: {found.checked} pairs made again, {len(found.different)} differ")
+    return 3 if found.different else 0
+
+
+def _strip(source: Path, target: Path) -> int:
+    from deblur_cli.data.files import find_pictures, read_rgb
+    from deblur_cli.data.strip import draw_strip
+    from deblur_cli.errors import MissingError
+
+    pictures = find_pictures(source)
+    if not pictures:
+        raise MissingError(f"no pictures in {source}")
+    draw_strip(read_rgb(pictures[0]), (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0), target)
+    console.result(str(target))
+    return 0
+
+
+def _show(host: "Host", out: Path, count: int) -> int:
+    from deblur_cli.data.contact_sheet import draw_contact_sheet
+
+    target = out / "contact-sheet.png"
+    draw_contact_sheet(out, count=count, target=target, operations=host.degradations)
+    console.note(f"{count} pairs with their kernels: {target}")
+    return 0
+
+
+def _changes(
+    *, seed: int | None, size: str | None, grid: str | None, patch: str | None, split: list[str]
+) -> list[str]:
+    """Options as changes of the spec; they come after --set, so that they count."""
+    from deblur_cli.errors import UsageError
+
+    changes = []
+    if seed is not None:
+        changes.append(f"seed={seed}")
+    if size is not None:
+        width, height = _two(size, "--size")
+        changes.append(f"resize.size=[{width},{height}]")
+    if grid is not None:
+        columns, rows = _two(grid, "--grid")
+        changes.append(f"grid=[{rows},{columns}]")
+    if patch is not None:
+        width, height = (0, 0) if patch == "none" else _two(patch, "--patch", square=True)
+        changes.append(f"patch=[{height},{width}]" if patch != "none" else "patch=none")
+    for word in split:
+        if word in ("folder", "file"):
+            changes.append(f'output.group="{word}"')
+            continue
+        try:
+            shares = [float(share) for share in word.split("/")]
+        except ValueError:
+            shares = []
+        if len(shares) not in (2, 3) or min(shares) < 0 or not sum(shares) > 0:
+            raise UsageError(f"--split {word}: write shares of train/val/test such as 80/10/10, or folder")
+        names = ("train", "val", "test")
+        parts = ", ".join(
+            f"{name} = {share / sum(shares)!r}" for name, share in zip(names, shares, strict=False)
+        )
+        changes.append(f"output.splits={{ {parts} }}")
+    return changes
+
+
+def _two(text: str, option: str, *, square: bool = False) -> tuple[int, int]:
+    """WxH as two positive integers."""
+    from deblur_cli.errors import UsageError
+
+    numbers = text.lower().split("x")
+    if square and len(numbers) == 1:
+        numbers *= 2
+    if len(numbers) != 2 or not all(number.isdecimal() and int(number) > 0 for number in numbers):
+        raise UsageError(f"{option} {text}: write it as {'N or ' if square else ''}WxH, such as 512x288")
+    return int(numbers[0]), int(numbers[1])
+
+
+def _spec(
+    host: "Host", preset: str | None, file: Path | None, changes: list[str], *, pairs: int | None
+) -> "Spec":
+    from deblur_cli.blur.spec_file import preset as preset_named
+    from deblur_cli.blur.spec_file import preset_names, read_spec
+    from deblur_cli.errors import UsageError
+
+    if (preset is None) == (file is None):
+        raise UsageError(
+            "say how pairs are made, with either --preset or --spec FILE; presets: "
+            + ", ".join(preset_names())
+        )
+
+    def read(overrides: list[str]) -> "Spec":
+        if file is not None:
+            return read_spec(file, host.degradations, overrides=overrides)
+        assert preset is not None
+        return preset_named(preset, host.degradations, overrides=overrides)
+
+    spec = read(changes)
+    if pairs is None:
+        return spec
+    return read([*changes, f"{'draws' if spec.patch is None else 'patches'}={pairs}"])
+
+
+def _source(host: "Host", path: Path, spec: "Spec") -> "Source":
+    """The source in a path, or of the data set of that name."""
+    import os
+
+    from deblur_cli.data.roots import require_root
+    from deblur_cli.data.sources import open_source
+
+    if not path.exists() and str(path) in host.datasets:
+        path = require_root(host.datasets[str(path)], os.environ)
+    return open_source(path, spec, host)
+
+
+def _say_plan(source: "Source", spec: "Spec", host: "Host", *, json: bool) -> int:
+    from deblur_cli.blur.spec import margin
+    from deblur_cli.data.framing import smallest
+
+    tiles = spec.grid[0] * spec.grid[1] if spec.grid else 1
+    count = len(source) * spec.draws * spec.patches * tiles
+    height, width = smallest(spec, host.degradations)
+    edge = margin(spec, host.degradations)
+    if json:
+        console.json_line(
+            {
+                "preset": spec.name,
+                "items": len(source),
+                "pairs": count,
+                "margin": edge,
+                "smallest": [width, height],
+            }
+        )
+        return 0
+    kind = "whole pictures" if spec.patch is None else f"patches of {spec.patch[1]}x{spec.patch[0]}"
+    console.result(
+        f"{spec.name}: at most {count} pairs of {len(source)} items, {kind}, margin {edge} px, seed {spec.seed}"
+    )
+    console.result(f"pictures smaller than {width}x{height} would be left out; nothing was made")
+    return 0
+
+
+def _make(
+    host: "Host", source: "Source", out: Path, spec: "Spec", *, workers: int, overwrite: bool, resume: bool
+) -> "Totals":
+    from deblur_cli.data.making import make_dataset as make
+
+    with console.steps("making pairs") as report:
+        return make(
+            source, out, spec, host.degradations, workers=workers, overwrite=overwrite, resume=resume,
+            progress=report, warn=console.warn,
+        )  # fmt: skip
+
+
+def _say_made(out: Path, totals: "Totals", *, json: bool) -> None:
+    for name, reason in totals.left_out.items():
+        console.warn(f"left out {name}: {reason}")
+    for reason, count in totals.refused.items():
+        console.note(f"{count} windows of frames left out: {reason}")
+    identical = totals.pairs - totals.finite
+    if json:
+        console.json_line(
+            {
+                "folder": out, "pairs": totals.pairs, "sources": totals.sources, "splits": dict(totals.splits),
+                "identical": identical, "psnr_db": totals.psnr_db, "skipped": totals.left_out,
+                "refused": dict(totals.refused),
+            }
+        )  # fmt: skip
+        return
+    mean = "" if totals.psnr_db is None else f", blurred against sharp {totals.psnr_db:.2f} dB in the mean"
+    same = f", {identical} identical" if identical else ""
+    console.result(f"{out}: {totals.pairs} pairs of {totals.sources} pictures{mean}{same}")

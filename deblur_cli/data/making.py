@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deblur_cli.blur.frame_average import WindowRefused
 from deblur_cli.blur.opencv import import_opencv
@@ -31,7 +30,7 @@ from deblur_cli.blur.pipeline import Operations
 from deblur_cli.blur.spec import Spec, Step, walk
 from deblur_cli.data.files import encode_png
 from deblur_cli.data.framing import smallest
-from deblur_cli.data.layouts import SPLITS
+from deblur_cli.data.splits import SPLITS
 from deblur_cli.data.ledger import SCHEMA, Ledger, Record, Totals, totals_of
 from deblur_cli.data.sources import Item, Opener, Source
 from deblur_cli.data.splits import group_named, split_for
@@ -139,7 +138,7 @@ class Workshop:
         for tile, pair in enumerate(made):
             name = f"{item.index:0{self.digits}d}_{draw:02d}_{patch * len(made) + tile}"
             for path, pixels in zip(self.ledger.pictures(name), (pair.blurry, pair.sharp), strict=True):
-                _write(path, pixels)
+                write_plainly(path, encode_png(pixels))
             yield {"schema": SCHEMA, "name": name, "split": self._split(item), **pair.record}
 
     def _split(self, item: Item) -> str:
@@ -157,10 +156,10 @@ class Workshop:
             )
 
 
-def _write(path: Path, pixels: NDArray[np.uint8]) -> None:
-    """Plainly: the records prove that a picture is whole."""
+def write_plainly(path: Path, data: bytes) -> None:
+    """Write a file without waiting for the disk: the records prove that it is whole."""
     try:
-        path.write_bytes(encode_png(pixels))
+        path.write_bytes(data)
     except OSError as error:
         path.unlink(missing_ok=True)
         raise write_error(error, path) from error

@@ -25,7 +25,7 @@ from deblur_cli.data.cifar10 import pictures as cifar_pictures
 from deblur_cli.data.files import as_text, read_opaque
 from deblur_cli.data.frames import FolderFrames, FrameSource, Window, plan_windows
 from deblur_cli.data.framing import resize
-from deblur_cli.data.layouts import SPLITS
+from deblur_cli.data.splits import SPLITS
 from deblur_cli.data.listing import list_names, path_of
 from deblur_cli.data.pairs import FilePair
 from deblur_cli.data.photographs import pictures_named
@@ -148,6 +148,14 @@ class CifarOpener:
     """CIFAR-10. key : (file, record)."""
 
     folder: Path
+
+    @classmethod
+    def of(cls, root: Path) -> "CifarOpener":
+        """For the batch files in a folder. Raises MissingError where there are none."""
+        folder = batch_folder(root)
+        if folder is None:
+            raise MissingError(f"there are no batch files of CIFAR-10 in {root}")
+        return cls(folder)
 
     def open(self, item: Item) -> Opened:
         """Read a picture; its hash is that of its pixels."""

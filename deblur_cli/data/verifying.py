@@ -1,0 +1,170 @@
+"""Making pairs of a finished data set again, from their records alone, and comparing every bit."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deblur_cli.blur.pipeline import Operations
+from deblur_cli.blur.spec import Resize, SourceKind
+from deblur_cli.data.files import encode_png, read_rgb
+from deblur_cli.data.frames import FolderFrames
+from deblur_cli.data.ledger import SCHEMA, Ledger
+from deblur_cli.data.making import versions, write_plainly
+from deblur_cli.data.sources import CifarOpener, Opener, PairOpener, PictureOpener, WindowOpener
+from deblur_cli.data.synthesis import MadePair, Opened, remake_pair, sha256_of
+from deblur_cli.data.video import VideoFrames
+from deblur_cli.errors import DeblurError, MissingError, UsageError
+
+Record = dict[str, Any]  # a JSON object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """checked : pairs that were made again; different : by name, what is not as recorded
+
+    versions : libraries that changed since, as "name was, is"; then other bytes are no fault of the set
+    """
+
+    checked: int
+    different: dict[str, str] = field(default_factory=dict)
+    versions: tuple[str, ...] = ()
+
+
+def verify(
+    out: Path,
+    operations: Operations,
+    *,
+    source: Path | None = None,
+    only: Sequence[str] = (),
+    sample: int | None = None,
+    mend: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Verified:
+    """Make pairs again and compare them with their records and with the files.
+
+    Parameters
+    ----------
+    out : what make-dataset wrote
+    source : where the sharp pictures lie now, if they were moved
+    only : names of pairs; none = those of `sample`
+    sample : how many, evenly spread over the set; None = all
+    mend : write files that are missing or damaged, where the record and what was made again agree
+
+    Raises
+    ------
+    UsageError : the set is unfinished or its records make no sense; a name in `only` is not in it
+    MissingError : the source is not there any more
+    """
+    ledger = Ledger(out)
+    if not ledger.meta.is_file():
+        raise UsageError(f"{out} holds no finished data set: there is no {ledger.meta.name}")
+    summary = ledger.read_summary()
+    if summary.get("schema") != SCHEMA:
+        raise UsageError(
+            f"{ledger.summary}: schema: {summary.get('schema')!r} is not what this program writes ({SCHEMA})"
+        )
+    records = list(_chosen(ledger.meta, summary["pairs"], only=set(only), sample=sample))
+    missing = sorted(set(only) - {record["name"] for record in records})
+    if missing:
+        raise UsageError(f"{out} holds no pair {missing[0]}")
+    opener = _opener(summary["source"], source, records)
+    different: dict[str, str] = {}
+    last: tuple[int, Opened] | None = None
+    for done, record in enumerate(records, start=1):
+        try:
+            if last is None or last[0] != record["index"]:  # patches of one picture share its reading
+                last = record["index"], opener.open(opener.find(record))
+            problem = _compare(last[1], record, operations, ledger, mend=mend)
+        except (DeblurError, KeyError, TypeError, ValueError) as error:
+            if isinstance(error, MissingError) and not done - 1:
+                raise
+            problem = str(error)
+        if problem is not None:
+            different[record["name"]] = problem
+        if progress is not None:
+            progress(done, len(records))
+    now, before = versions(), summary.get("versions", {})
+    changed = tuple(
+        f"{name} {before.get(name)}, now {now[name]}" for name in now if before.get(name) != now[name]
+    )
+    return Verified(checked=len(records), different=different, versions=changed)
+
+
+def read_records(meta: Path) -> Iterator[Record]:
+    """The records of a set, one by one.
+
+    Raises
+    ------
+    UsageError : a line is no record, or of a newer schema; names file and line
+    """
+    with meta.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                record = json.loads(line)
+                schema = record["schema"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise UsageError(f"{meta}:{number}: this is no record of a pair") from error
+            if schema != SCHEMA:
+                raise UsageError(
+                    f"{meta}:{number}: schema: {schema} is newer than this program understands ({SCHEMA})"
+                )
+            yield record
+
+
+def _chosen(meta: Path, count: int, *, only: set[str], sample: int | None) -> Iterable[Record]:
+    """The records of some names, or of so many places evenly spread, or all."""
+    if only:
+        return (record for record in read_records(meta) if record["name"] in only)
+    if sample is None or sample >= count:
+        return read_records(meta)
+    places = {round((position + 0.5) * count / sample - 0.5) for position in range(sample)}
+    return (record for place, record in enumerate(read_records(meta)) if place in places)
+
+
+def _opener(described: dict[str, str], moved: Path | None, records: Sequence[Record]) -> Opener:
+    root = moved or Path(described["path"])
+    if not root.exists():
+        raise MissingError(
+            f"the sharp pictures lay in {root}, which is not there; say where they are now: deblur make-dataset SOURCE --verify OUT"
+        )
+    match SourceKind(described["kind"]):
+        case SourceKind.IMAGES:
+            return PictureOpener(root if root.is_dir() else root.parent)
+        case SourceKind.CIFAR10:
+            return CifarOpener.of(root)
+        case SourceKind.PAIRS:
+            return PairOpener(root)
+        case SourceKind.FRAMES:
+            how = records[0].get("resize") if records else None
+            frames = FolderFrames(root) if root.is_dir() else VideoFrames(root)
+            return WindowOpener(frames=frames, size=None if how is None else Resize(**how))
+
+
+def _compare(
+    opened: Opened, record: Record, operations: Operations, ledger: Ledger, *, mend: bool
+) -> str | None:
+    """What is wrong with a pair, None if nothing is."""
+    if opened.record["source_sha256"] != record["source_sha256"]:
+        return f"its source {record['source']} has changed"
+    made = remake_pair(opened, record, operations)
+    for kind, pixels in (("blur", made.blurry), ("sharp", made.sharp)):
+        if sha256_of(pixels) != record[f"{kind}_sha256"]:
+            return f"the {kind} picture made again is another one than recorded"
+    return _compare_files(made, record, ledger, mend=mend)
+
+
+def _compare_files(made: MadePair, record: Record, ledger: Ledger, *, mend: bool) -> str | None:
+    problem = None
+    for path, pixels in zip(ledger.pictures(record["name"]), (made.blurry, made.sharp), strict=True):
+        try:
+            found = read_rgb(path)[..., : pixels.shape[2]]
+            same = sha256_of(found) == sha256_of(pixels)
+        except DeblurError:
+            same = False
+        if not same and mend:
+            write_plainly(path, encode_png(pixels))
+        elif not same:
+            problem = f"{path} is missing, damaged or not what was made"
+    return problem
