@@ -14,6 +14,7 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 GAP_PX = 10
 PAPER: Colour = (255, 255, 255)
 INK: Colour = (20, 20, 20)
+QUIET: Colour = (105, 105, 105)
 FRAMES: Sequence[Colour] = ((230, 57, 70), (29, 161, 242), (255, 183, 3), (46, 196, 105))
 """One colour a region, in turn."""
 

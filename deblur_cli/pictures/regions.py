@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 Pixels8 = npt.NDArray[np.uint8]
 
+_SEARCHED_PX = 1024
+
 
 class Region(NamedTuple):
     """A rectangle in pixels; x counts columns from the left, y rows from the top."""
@@ -55,6 +57,22 @@ def find_regions(results: Sequence[Pixels8], *, width: int, height: int, count: 
             0  # what would overlap
         )
     return tuple(found) or (Region((columns - width) // 2, (rows - height) // 2, width, height),)
+
+
+def find_detail(first: Pixels8, second: Pixels8, *, side: int) -> Region:
+    """The square in which two (H, W, C) pictures of one size differ most in detail.
+
+    Looked for in the middle of pictures of more than 1024 px only, as the memory for the search grows with them.
+
+    Parameters
+    ----------
+    side : of the square in px; a smaller picture is taken whole
+    """
+    height, width = first.shape[:2]
+    left, top = (max(0, (length - _SEARCHED_PX) // 2) for length in (width, height))
+    middle = Region(left, top, min(width, _SEARCHED_PX), min(height, _SEARCHED_PX))
+    (found,) = find_regions([middle.crop(first), middle.crop(second)], width=side, height=side, count=1)
+    return found._replace(x=found.x + left, y=found.y + top)
 
 
 def _variation(results: Sequence[Pixels8], *, width: int, height: int) -> npt.NDArray[np.float64]:
