@@ -1,23 +1,50 @@
 """Pairs that are made when they are asked for: a picture is blurred on the fly, with random numbers of its own."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deblur_cli.blur.pipeline import Operations
-from deblur_cli.blur.spec import Redraw, Spec, margin
+from deblur_cli.blur.borders import Border, Window
+from deblur_cli.blur.light import decode, encode
+from deblur_cli.blur.pipeline import Operations, Streams, apply_steps, draw_steps, expose, halves
+from deblur_cli.blur.randomness import generator
+from deblur_cli.blur.spec import Redraw, Spec, margin, reach
 from deblur_cli.data.framing import smallest
 from deblur_cli.data.pairs import Pixels, SharpPicture
 from deblur_cli.data.synthesis import Opened, develop, draw_pair, resized
 from deblur_cli.errors import PictureError
+from deblur_cli.pictures.scaling import from_integers, to_8_bit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draw:
+    """Which random numbers: equal draws of one picture are equal. number : of the crop, counted over all epochs."""
+
+    seed: int
+    index: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latent:
+    """What fell on the sensor, before noise and compression, and the sharp picture, both (H, W, C).
+
+    blurry : float16 in the light of the spec, 1 = white; its steps of 1/2048 are far below those of 8 bit
+    sharp : uint8
+    """
+
+    blurry: NDArray[np.float16]
+    sharp: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawnPair:
     """A sharp picture and how it is blurred. Equal seeds give equal pairs, whatever the order in which they are made.
 
-    As a pair it is always the first draw, so that it can be measured on; training asks for `crop`.
+    As a pair it is always the first draw, so that it can be measured on; training asks for `crop`, or for a `latent`
+    and what is `taken` of it.
     """
 
     picture: SharpPicture
@@ -41,11 +68,15 @@ class DrawnPair:
         return self.room()
 
     def room(self) -> tuple[int, int]:
-        """Height and width in px out of which crops can be cut."""
+        """Height and width in px out of which crops can be cut; below 1 where the picture is too small for the blur."""
         how = self.spec.resize
         height, width = (how.height, how.width) if how is not None else self.picture.size()
-        edge = 2 * margin(self.spec, self.operations)
-        return height - edge, width - edge
+        edge = margin(self.spec, self.operations)
+        if self.spec.border is not Border.CROP_VALID and min(height, width) <= reach(
+            self.spec, self.operations
+        ):
+            return 0, 0  # it cannot be mirrored that far
+        return height - 2 * edge, width - 2 * edge
 
     def load(self) -> tuple[Pixels, Pixels]:
         """Blurry and sharp, both (H, W, 3) uint8.
@@ -54,22 +85,72 @@ class DrawnPair:
         ------
         PictureError : it cannot be read, or is too small
         """
-        return self._make(self.spec, number=0)
+        first = Draw(seed=self.spec.seed, index=self.picture.index, number=0)
+        return self._made(self.open(), self.spec, first)
 
-    def crop(self, *, number: int, side: int) -> tuple[Pixels, Pixels]:
-        """A crop, both (side, side, 3) uint8, placed and blurred by the draw of this number."""
-        return self._make(replace(self.spec, patch=(side, side)), number=number)
+    def open(self) -> Opened:
+        """The sharp picture, read and resized, to be cropped many times. Raises PictureError where it cannot be read."""
+        return resized(Opened(sharp=self.picture.load()), self.spec.resize)
 
-    def _make(self, spec: Spec, *, number: int) -> tuple[Pixels, Pixels]:
-        opened = resized(Opened(sharp=self.picture.load()), spec.resize)
+    def crop(self, opened: Opened, draw: Draw, *, side: int) -> tuple[Pixels, Pixels]:
+        """A crop, both (side, side, 3) uint8, placed and blurred by a draw. Raises PictureError as `load` does."""
+        return self._made(opened, replace(self.spec, patch=(side, side)), draw)
+
+    def latent(self, opened: Opened, draw: Draw, *, side: int) -> Latent:
+        """A patch of at most `side` px, placed and blurred by a draw, before noise and JPEG.
+
+        Raises
+        ------
+        PictureError : the picture is too small
+        """
+        first, _ = halves(self.spec, self.operations)
+        height, width = self.room()
+        spec = replace(first, patch=(min(side, height), min(side, width)))
+        self._require_room(opened, spec)
+        drawn = draw_pair(
+            opened.sharp, replace(spec, seed=draw.seed), self.operations, index=draw.index, number=draw.number
+        )
+        place = drawn.place
+        image = from_integers(place.cut(opened.sharp))
+        exposed = expose(
+            image, drawn.steps, self.operations, streams=drawn.streams, window=place.window, keep=place.keep
+        )
+        light = exposed.image
+        if exposed.light != spec.light:
+            light = decode(encode(light, exposed.light), spec.light)
+        sharp = place.keep(image) if exposed.sharp is None else exposed.sharp
+        return Latent(blurry=light.astype(np.float16), sharp=to_8_bit(sharp))
+
+    def taken(self, latent: Latent, draw: Draw) -> tuple[Pixels, Pixels]:
+        """A latent picture, or a crop of one, with the noise and JPEG of a draw: both (H, W, 3) uint8."""
+        _, last = halves(self.spec, self.operations)
+        streams: Streams = partial(generator, draw.seed, index=draw.index, draw=draw.number)
+        height, width = latent.sharp.shape[:2]
+        degraded = apply_steps(
+            latent.blurry.astype(np.float32),
+            draw_steps(last, self.operations, streams=streams, number=draw.number),
+            self.operations,
+            streams=streams,
+            window=Window(whole_height=height, whole_width=width),
+            keep=lambda image: image,
+            light=last.light,
+        )
+        return _rgb(to_8_bit(degraded.blurry)), _rgb(latent.sharp)
+
+    def _made(self, opened: Opened, spec: Spec, draw: Draw) -> tuple[Pixels, Pixels]:
+        self._require_room(opened, spec)
+        drawn = draw_pair(
+            opened.sharp, replace(spec, seed=draw.seed), self.operations, index=draw.index, number=draw.number
+        )
+        blurry, sharp, _ = develop(opened, drawn, self.operations, with_kernels=False)
+        return _rgb(blurry), _rgb(sharp)
+
+    def _require_room(self, opened: Opened, spec: Spec) -> None:
         (height, width), (least_height, least_width) = opened.sharp.shape[:2], smallest(spec, self.operations)
         if height < least_height or width < least_width:
             raise PictureError(
                 f"cannot use {self.name}: it is {width}x{height}, and {spec.name} needs {least_width}x{least_height}"
             )
-        drawn = draw_pair(opened.sharp, spec, self.operations, index=self.picture.index, number=number)
-        blurry, sharp, _ = develop(opened, drawn, self.operations, with_kernels=False)
-        return _rgb(blurry), _rgb(sharp)
 
 
 def _rgb(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

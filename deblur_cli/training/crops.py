@@ -2,17 +2,29 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from deblur_cli.data.drawn import Draw, DrawnPair, Latent
+from deblur_cli.errors import MissingError
+from deblur_cli.training.pool import Pool, pool_bytes
+
 if TYPE_CHECKING:
     from deblur_cli.data import Pair
+    from deblur_cli.data.pairs import Pixels
+    from deblur_cli.data.synthesis import Opened
 
+SPARE_PX = 16
+"""By how much a blurred patch that is used several times is larger than the crops that are cut from it."""
 
 _ORDER, _CROP = 0, 1  # roles of the random generators
 
@@ -29,62 +41,140 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
     """Random crops of pairs, flipped at random: (blurry, sharp), both (3, patch, patch) uint8.
 
     A pair counts as often in an epoch as crops are needed to cover its area, so an epoch sees each pixel about once.
+    Pictures that are redrawn (see DrawnPair) are blurred anew for each crop of each epoch. Their random numbers come from
+    the seed of their spec and that of the run together.
 
     Parameters
     ----------
     pairs : blurry and sharp pictures
-    patch : side of a crop, pixels; reduced to the smallest side of all pictures
+    patch : side of a crop, px. Pairs that are smaller are left out; if all are, crops shrink until nine of ten pairs fit
+    multiple_of : what a shrunken crop's side must be divisible by
+    reuse : epochs for which a redrawn patch stays; each of them cuts and flips it anew, with noise and JPEG of its own,
+        and every epoch renews one of so many patches
     cache_bytes : decoded pictures kept in memory
+
+    Attributes
+    ----------
+    num_left_out : pairs that are too small
+    blurs : whether making the crops takes OpenCV
+
+    Raises
+    ------
+    MissingError : no pair is large enough
     """
 
     def __init__(
-        self, pairs: "Sequence[Pair]", *, patch: int, flips: bool, seed: int, cache_bytes: int = 2 << 30
+        self,
+        pairs: "Sequence[Pair]",
+        *,
+        patch: int,
+        flips: bool,
+        seed: int,
+        multiple_of: int = 1,
+        reuse: int = 1,
+        cache_bytes: int = 2 << 30,
     ) -> None:
         self._pairs = pairs
         self._flips = flips
         self._seed = seed
-        self._cache: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._reuse = reuse
+        self._pool: Pool | None = None
+        self._cache: dict[int, tuple[Pixels, Pixels] | Opened] = {}
         self._room = cache_bytes
-        sizes = [pair.size() for pair in pairs]
-        self.patch = min(patch, *(min(size) for size in sizes))
-        counts = [max(1, round(height * width / self.patch**2)) for height, width in sizes]
-        self._owner = np.repeat(np.arange(len(pairs)), counts)
+        seen = [(_room(pair), _is_redrawn(pair), isinstance(pair, DrawnPair)) for pair in pairs]
+        rooms = np.array([room for room, _, _ in seen], np.int32)  # (N, 2)
+        self.patch = _side(rooms.min(axis=1), patch, multiple_of=multiple_of)
+        counts = np.maximum(1, np.rint(rooms.prod(axis=1, dtype=np.int64) / self.patch**2)).astype(np.int64)
+        counts[rooms.min(axis=1) < self.patch] = 0
+        self.num_left_out = int(np.count_nonzero(counts == 0))
+        self._counts = counts
+        self._first = np.cumsum(counts) - counts  # the pair's first crop
+        self.blurs = any(is_drawn for _, _, is_drawn in seen)
+        self._owner = np.repeat(np.arange(len(pairs), dtype=np.int32), counts)
+        redrawn = np.array([is_redrawn for _, is_redrawn, _ in seen])
+        self._place = np.cumsum(redrawn[self._owner], dtype=np.int32) - 1  # in a pool, of the redrawn ones
 
     def __len__(self) -> int:
         """Crops of one epoch."""
         return len(self._owner)
 
+    @contextmanager
+    def keeping_patches(self, path: Path, *, max_bytes: int | None = None) -> Iterator[None]:
+        """Keep patches that are used again in a file, as long as the context lasts; without reuse there is none.
+
+        Nothing depends on it but the time. max_bytes : of the file; None = what the disk has to spare
+        """
+        if self._reuse == 1 or self._place.max(initial=-1) < 0:
+            yield
+            return
+        size = pool_bytes(path.parent) if max_bytes is None else max_bytes
+        self._pool = Pool(path, side=self.patch + SPARE_PX, max_bytes=size)
+        self._pool.remove()  # of a run that was killed
+        try:
+            yield
+        finally:
+            self._pool.remove()
+            self._pool = None
+
     def __getitem__(self, request: "_Request") -> tuple[Tensor, Tensor]:
         """The crop of one item of one epoch."""
         rng = _generator(self._seed, request.epoch, request.index, role=_CROP)
-        blurry, sharp = self._load(int(self._owner[request.index]))
-        height, width = sharp.shape[:2]
-        row = int(rng.integers(height - self.patch + 1))
-        column = int(rng.integers(width - self.patch + 1))
-        window = (slice(row, row + self.patch), slice(column, column + self.patch))
+        owner = int(self._owner[request.index])
+        pair = self._pairs[owner]
+        if not _is_redrawn(pair):
+            blurry, sharp = self._load(owner, pair)
+            window = _window(sharp, self.patch, rng)
+            blurry, sharp = blurry[window], sharp[window]
+        elif self._reuse == 1:
+            draw = self._draw(pair, owner, request.index, epoch=request.epoch)
+            blurry, sharp = pair.crop(self._open(owner, pair), draw, side=self.patch)
+        else:
+            latent = self._latent(pair, owner, request)
+            window = _window(latent.sharp, self.patch, rng)
+            piece = Latent(blurry=latent.blurry[window], sharp=latent.sharp[window])
+            blurry, sharp = pair.taken(piece, self._draw(pair, owner, request.index, epoch=request.epoch))
         flipped = rng.random(2) < 0.5 if self._flips else (False, False)
         step = tuple(slice(None, None, -1 if flip else 1) for flip in flipped)
-        return _tensor(blurry[window][step]), _tensor(sharp[window][step])
+        return _tensor(blurry[step]), _tensor(sharp[step])
 
-    def order(self, epoch: int) -> list[_Request]:
+    def order(self, epoch: int) -> NDArray[np.int64]:
         """The crops of an epoch in the order in which they are seen."""
-        order = _generator(self._seed, epoch, 0, role=_ORDER).permutation(len(self))
-        return [_Request(epoch, int(index)) for index in order]
+        return _generator(self._seed, epoch, 0, role=_ORDER).permutation(len(self))
 
-    def _load(self, owner: int) -> tuple[np.ndarray, np.ndarray]:
-        if owner not in self._cache:
-            pair = self._pairs[owner].load()
-            self._room -= sum(picture.nbytes for picture in pair)
-            if self._room < 0:
-                return pair
-            self._cache[owner] = pair
-        return self._cache[owner]
+    def _latent(self, pair: DrawnPair, owner: int, request: "_Request") -> Latent:
+        """The patch that an item uses in an epoch: its own first one, and another after at most `reuse` epochs."""
+        renewals = (request.epoch + request.index % self._reuse) // self._reuse
+        draw = self._draw(pair, owner, request.index, epoch=renewals)
+        place = int(self._place[request.index])
+        kept = None if self._pool is None else self._pool.get(place, draw.number)
+        if kept is None:
+            kept = pair.latent(self._open(owner, pair), draw, side=self.patch + SPARE_PX)
+            if self._pool is not None:
+                self._pool.put(place, draw.number, kept)
+        return kept
 
+    def _draw(self, pair: DrawnPair, owner: int, index: int, *, epoch: int) -> Draw:
+        number = epoch * int(self._counts[owner]) + index - int(self._first[owner])
+        return Draw(seed=_both(pair.spec.seed, self._seed), index=owner, number=number)
 
-def _processors() -> int:
-    """Processors that this process may use; macOS and Windows tell of all only."""
-    allowed = getattr(os, "sched_getaffinity", None)
-    return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
+    def _load(self, owner: int, pair: "Pair") -> "tuple[Pixels, Pixels]":
+        kept = self._cache.get(owner)
+        if not isinstance(kept, tuple):
+            kept = _whole(pair).load()
+            self._keep(owner, kept, sum(picture.nbytes for picture in kept))
+        return kept
+
+    def _open(self, owner: int, pair: DrawnPair) -> "Opened":
+        kept = self._cache.get(owner)
+        if kept is None or isinstance(kept, tuple):
+            kept = pair.open()
+            self._keep(owner, kept, kept.sharp.nbytes)
+        return kept
+
+    def _keep(self, owner: int, picture: "tuple[Pixels, Pixels] | Opened", size: int) -> None:
+        self._room -= size
+        if self._room >= 0:
+            self._cache[owner] = picture
 
 
 def batches(
@@ -98,8 +188,13 @@ def batches(
     count = max(1, len(order) // batch_size)
     loader = DataLoader(
         crops,
-        batch_sampler=[order[i * batch_size : (i + 1) * batch_size] for i in range(start, count)],
+        # made one by one: an epoch may have millions
+        batch_sampler=(
+            [_Request(epoch, int(index)) for index in order[i * batch_size : (i + 1) * batch_size]]
+            for i in range(start, count)
+        ),
         num_workers=min(workers, _processors()),  # more would wait for each other, and PyTorch warns
+        worker_init_fn=_start_worker if crops.blurs else None,
         generator=torch.Generator(),  # else each loader takes a number from the network's generator
     )
     for blurry, sharp in loader:
@@ -109,6 +204,60 @@ def batches(
 def batches_per_epoch(crops: Crops, *, batch_size: int) -> int:
     """How many batches an epoch has."""
     return max(1, len(crops) // batch_size)
+
+
+def _side(rooms: NDArray[np.int32], patch: int, *, multiple_of: int) -> int:
+    """The side of all crops. rooms : the smaller side of each pair"""
+    if rooms.max(initial=0) >= patch:
+        return patch
+    usable = rooms[rooms >= multiple_of]
+    if not len(usable):
+        raise MissingError(
+            f"none of the {len(rooms)} pairs is large enough to train on: without the margin of the blur, "
+            f"the smaller side of the largest is {max(0, rooms.max(initial=0))} px"
+        )
+    return int(np.quantile(usable, 0.1, method="lower")) // multiple_of * multiple_of
+
+
+def _room(pair: "Pair") -> tuple[int, int]:
+    """Height and width in px out of which crops can be cut."""
+    return pair.room() if _is_redrawn(pair) else _whole(pair).size()
+
+
+def _is_redrawn(pair: "Pair") -> TypeGuard[DrawnPair]:
+    return isinstance(pair, DrawnPair) and pair.is_redrawn
+
+
+def _whole(pair: "Pair") -> "Pair":
+    """The pair without patches of its own: crops are the trainer's."""
+    if isinstance(pair, DrawnPair) and (pair.spec.patch is not None or pair.spec.flips):
+        return replace(pair, spec=replace(pair.spec, patch=None, flips=False))
+    return pair
+
+
+def _window(picture: "Pixels", side: int, rng: np.random.Generator) -> tuple[slice, slice]:
+    height, width = picture.shape[:2]
+    row, column = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+    return slice(row, row + side), slice(column, column + side)
+
+
+@cache
+def _both(spec_seed: int, run_seed: int) -> int:
+    """One seed of the spec's and the run's: another seed of the run draws other blur."""
+    return int(np.random.SeedSequence([spec_seed, run_seed]).generate_state(1, np.uint64)[0])
+
+
+def _start_worker(number: int) -> None:
+    """OpenCV's threads do not survive the fork of a process, and the processes are the parallelism."""
+    from deblur_cli.blur.opencv import import_opencv
+
+    import_opencv().setNumThreads(0)
+
+
+def _processors() -> int:
+    """Processors that this process may use; macOS and Windows tell of all only."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
 
 
 def _tensor(picture: np.ndarray) -> Tensor:
