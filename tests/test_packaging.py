@@ -84,7 +84,7 @@ def test_the_wheel_holds_the_core_the_plugins_and_the_weights_and_nothing_else(w
         for name in names
         if name.startswith("deblur_cli/_released/") and name.endswith(".safetensors")
     } == released
-    assert "deblur_cli/py.typed" in names
+    assert {"deblur_cli/py.typed", "deblur_cli/blur/presets/photo-mix.toml"} <= set(names)
     assert not [name for name in names if name.endswith((".pyc", ".png", ".jpg"))]
 
 

@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from deblur_cli.blur.toml_writer import toml_key
+
 KeyPath = tuple[str | int, ...]
 
 _BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
@@ -55,7 +57,7 @@ def path_text(path: KeyPath) -> str:
     >>> path_text(("step", 1, "branch", 2, "p"))
     'step[1].branch[2].p'
     """
-    words = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    words = "".join(f"[{part}]" if isinstance(part, int) else f".{toml_key(part)}" for part in path)
     return words.removeprefix(".")
 
 

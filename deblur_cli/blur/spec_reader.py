@@ -10,7 +10,7 @@ from deblur_cli.blur.light import Light
 from deblur_cli.blur.overrides import Document
 from deblur_cli.blur.spec import SCHEMA, Filter, Group, Output, Redraw, Resize, SourceKind, Spec, margin
 from deblur_cli.blur.spec_steps import Operations, check_frames, read_light, read_steps, warn_of_order
-from deblur_cli.blur.spec_table import Findings, Table, shown
+from deblur_cli.blur.spec_table import Findings, Table
 
 _UPGRADES: tuple[Callable[[Document], Document], ...] = ()
 """The first makes a document of schema 2 from one of schema 1, and so on: one for each schema before SCHEMA."""
@@ -157,7 +157,7 @@ def _read_splits(output: Table) -> Mapping[str, float]:
     known = len(table.findings.errors)
     for name in table.content:
         if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-            table.error(name, f"{shown(name)} cannot be the name of a file; use letters, digits, - and _")
+            table.error(name, "it cannot be the name of a file; use letters, digits, - and _")
     shares = {name: table.number(name, ge=0, le=1) for name in table.content}
     total = math.fsum(shares.values())
     if len(table.findings.errors) == known and abs(total - 1) > _TOLERANCE:

@@ -10,7 +10,7 @@ from deblur_cli.blur.distributions import Distribution
 from deblur_cli.blur.light import Light, WorkingLight, parse_light
 from deblur_cli.blur.positions import KeyPath, path_text
 from deblur_cli.blur.spec import Branch, Mix, Select, SourceKind, Step
-from deblur_cli.blur.spec_table import Findings, Table, is_number, nearest
+from deblur_cli.blur.spec_table import Findings, Table, is_number, nearest, shown
 from deblur_cli.blur.spec_values import read_distribution
 from deblur_cli.errors import UsageError
 from deblur_cli.host.declarations import Degradation, Stage
@@ -87,7 +87,7 @@ def _read_one(table: Table, operations: Operations, folder: Path, slots: Iterato
         if op:
             known = (*operations, MIX)
             hint = nearest(op, known) or f"; known: {', '.join(sorted(known))}"
-            table.error("op", f'there is no operation "{op}"{hint}')
+            table.error("op", f"there is no operation {shown(op)}{hint}")
         return None
     try:
         parameters = parameters_of(operations[op])

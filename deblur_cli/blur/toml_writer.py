@@ -18,7 +18,7 @@ def toml_value(value: object) -> str:
     if isinstance(value, str):
         return _quoted(value)
     if isinstance(value, Mapping):
-        pairs = ", ".join(f"{_key(key)} = {toml_value(item)}" for key, item in value.items())
+        pairs = ", ".join(f"{toml_key(key)} = {toml_value(item)}" for key, item in value.items())
         return f"{{ {pairs} }}" if pairs else "{}"
     if isinstance(value, Sequence):
         return f"[{', '.join(map(toml_value, value))}]"
@@ -30,16 +30,16 @@ def toml_document(document: Mapping[str, object]) -> str:
     plain, tables, arrays = [], [], []
     for key, value in document.items():
         if isinstance(value, Mapping):
-            tables.append(f"\n[{_key(key)}]\n{_pairs(value)}")
+            tables.append(f"\n[{toml_key(key)}]\n{_pairs(value)}")
         elif isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
-            arrays += [f"\n[[{_key(key)}]]\n{_pairs(item)}" for item in value]
+            arrays += [f"\n[[{toml_key(key)}]]\n{_pairs(item)}" for item in value]
         else:
             plain.append(_pairs({key: value}))
     return "".join(plain + tables + arrays)
 
 
 def _pairs(table: Mapping[str, object]) -> str:
-    return "".join(f"{_key(key)} = {_folded(value)}\n" for key, value in table.items())
+    return "".join(f"{toml_key(key)} = {_folded(value)}\n" for key, value in table.items())
 
 
 def _folded(value: object) -> str:
@@ -49,7 +49,8 @@ def _folded(value: object) -> str:
     return toml_value(value)
 
 
-def _key(key: str) -> str:
+def toml_key(key: str) -> str:
+    """A key, in quotes where it needs them."""
     return key if _BARE_KEY.fullmatch(key) else _quoted(key)
 
 
