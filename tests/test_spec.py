@@ -307,7 +307,7 @@ def test_errors_name_the_override_they_come_from() -> None:
     ) == [
         "--set step.0.boost={uniform=[0,2]}: step[0].boost: 0 must be from 1 to 100",
         '--set step.3.quality=hundred: step[3].quality: "hundred" must be a whole number',
-        "--set seed=none: seed: missing; it must be a whole number, 0 or more",
+        "--set seed=none: seed: missing; it must be a whole number from 0 to 9223372036854775807",
         '--set patch=[128,128: patch: "[128,128" must be [height, width], two whole numbers above 0',
         "mix.toml:24: step[1].branch[2].step[0].radius: uniform low 6 > high 0.7",
     ]

@@ -123,7 +123,7 @@ def test_all_errors_of_a_file_are_said_at_once_in_its_order() -> None:
     ]:  # fmt: skip
         text = changed(old, new, text)
     assert errors_of(text) == [
-        "mix.toml:3: seed: -1 must be a whole number, 0 or more",
+        "mix.toml:3: seed: -1 must be a whole number from 0 to 9223372036854775807",
         "mix.toml:11: output.bits: only 8 can be written",
         "mix.toml:12: output.splits: shares sum to 1.45, must be 1",
         "mix.toml:20: step[1] mix: probabilities sum to 0.95, must be 1",
@@ -175,7 +175,7 @@ def test_all_errors_of_a_file_are_said_at_once_in_its_order() -> None:
         ('op = "jpeg"\nlight = "linear"', "light: jpeg acts on the code values that are stored, so it is always srgb"),
         ('op = "identity"\nbranch = []', "branch: unknown key for identity; known: light, op, prob"),
         ('op = "mix"', "branch: missing; a mix needs branches"),
-        ('op = "mix"\nbranch = [1]', "branch: [1] must be an array of tables, each under [[branch]]"),
+        ('op = "mix"\nbranch = [1]', "branch: [1] must be an array of tables, each under [[step.branch]]"),
         ('op = "mix"\nselect = "turn"\nbranch = [{ p = 1, step = [{ op = "identity" }] }]', 'select: "turn" is not one of random, cycle'),
         ('op = "mix"\nlight = "srgb"\nbranch = [{ p = 1, step = [{ op = "identity" }] }]', "light: unknown key for mix; known: branch, op, prob, select"),
         ('op = "mix"\nbranch = [{ p = 1 }]', 'branch[0].step: missing; a branch that changes nothing has step = [{ op = "identity" }]'),
@@ -200,7 +200,7 @@ FRAMES = '[[step]]\nop = "frame_average"\n'
         ('schema = 0\nname = "a"\nseed = 1\n' + STEP, "1: schema: 0 must be a whole number, 1 or more"),
         ('schema = 1\nseed = 1\n' + STEP, "1: name: missing; it must be a text"),
         ('schema = 1\nname = ""\nseed = 1\n' + STEP, '2: name: "" must be a text'),
-        ('schema = 1\nname = "a"\nseed = 9223372036854775808\n' + STEP, "3: seed: 9223372036854775808 must be a whole number, 0 or more"),
+        ('schema = 1\nname = "a"\nseed = 9223372036854775808\n' + STEP, "3: seed: 9223372036854775808 must be a whole number from 0 to 9223372036854775807"),
         (HEAD + "drwas = 2\n" + STEP, '4: drwas: unknown key (did you mean "draws"?)'),
         (HEAD + "draws = 0\n" + STEP, "4: draws: 0 must be a whole number, 1 or more"),
         (HEAD + 'source = "image"\n' + STEP, '4: source: "image" is not one of images, frames, pairs, cifar10 (did you mean "images"?)'),

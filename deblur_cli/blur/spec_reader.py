@@ -46,7 +46,7 @@ def build_spec(top: Table, operations: Operations, *, folder: Path, text: str) -
     steps = read_steps(top.tables("step"), operations, folder=folder)
     spec = Spec(
         name=top.text("name"),
-        seed=top.integer("seed", ge=0),
+        seed=top.integer("seed", ge=0, le=2**63 - 1),
         steps=steps,
         source=source,
         light=read_light(top, folder=folder) or Light.SRGB,

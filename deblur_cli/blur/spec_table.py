@@ -60,12 +60,12 @@ class Table:
         """Note that a key breaks a rule."""
         self.findings.error(self.at(key), rule)
 
-    def integer(self, key: str, *, ge: int, le: int = 2**63 - 1, default: int | None = None) -> int:
+    def integer(self, key: str, *, ge: int, le: int | None = None, default: int | None = None) -> int:
         """A whole number; without a default it must be there."""
         value = self._get(key, default)
-        if is_whole(value) and ge <= value <= le:
+        if is_whole(value) and ge <= value and (le is None or value <= le):
             return value
-        wanted = f"a whole number, {ge} or more" if le == 2**63 - 1 else f"a whole number from {ge} to {le}"
+        wanted = f"a whole number, {ge} or more" if le is None else f"a whole number from {ge} to {le}"
         return self._wrong(key, value, wanted, ge)
 
     def number(self, key: str, *, ge: float, le: float, default: float | None = None) -> float:
@@ -116,7 +116,8 @@ class Table:
         value = self.content.get(key, [])
         if isinstance(value, list) and all(isinstance(item, Mapping) for item in value):
             return [Table(item, (*self.at(key), i), self.findings) for i, item in enumerate(value)]
-        return self._wrong(key, value, f"an array of tables, each under [[{key}]]", [])
+        header = ".".join(part for part in self.at(key) if isinstance(part, str))
+        return self._wrong(key, value, f"an array of tables, each under [[{header}]]", [])
 
     def refuse_others(self, known: Collection[str], *, owner: str = "") -> None:
         """Note every key that is not known. owner : what has no such key."""
