@@ -1,7 +1,9 @@
 """Data sets are found in their official layouts, in ours and in plain folders; what is not found says where it looked."""
 
+import pickle
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,10 @@ import pytest
 from PIL import Image
 
 from deblur_cli import Dataset
-from deblur_cli.data import DATASETS, FilePair, open_pairs
+from deblur_cli.blur.spec import Spec
+from deblur_cli.blur.spec_file import parse_spec, preset
+from deblur_cli.data import DATASETS, FilePair, Pair, open_pairs
+from deblur_cli.data.listing import list_names
 from deblur_cli.errors import MissingError, PictureError, UsageError
 from deblur_cli.host.manager import Host
 
@@ -67,19 +72,26 @@ def test_gopro_is_read_in_its_official_layout_whatever_the_format(host, tmp_path
 
 
 @pytest.mark.parametrize("below", ["", "{split}/"])
-@pytest.mark.parametrize(("name", "end"), [("reds", ""), ("reds_x4", "_bicubic/X4")])
-def test_reds_is_read_in_its_official_layouts(host, tmp_path, below, name, end):
-    root = tmp_path / name.upper()  # the case of the folder's name does not matter
+@pytest.mark.parametrize(
+    ("name", "blurry", "end"),
+    [
+        ("reds", "blur", ""), ("reds_x4", "blur", "_bicubic/X4"),
+        ("reds-jpeg", "blur_jpeg", ""), ("reds-jpeg", "blur_comp", ""),
+    ],
+)  # fmt: skip
+def test_reds_is_read_in_its_official_layouts(host, tmp_path, below, name, blurry, end):
+    root = tmp_path / name.removesuffix("-jpeg").upper()  # the case of the folder's name does not matter
     for split, clip in (("train", "000"), ("train", "001"), ("val", "000")):
         base = root / below.format(split=split)
         for number in (8, 9):
             file = f"{clip}/{number:08d}.png"
-            write_pair(base / f"{split}_blur{end}" / file, base / f"{split}_sharp{end}" / file)
+            write_pair(base / f"{split}_{blurry}{end}" / file, base / f"{split}_sharp{end}" / file)
     expected = ["000/00000008", "000/00000009", "001/00000008", "001/00000009"]
     assert names(host, name, "train", DEBLUR_DATA=tmp_path) == expected
     assert names(host, name, "val", DEBLUR_DATA=tmp_path) == expected[:2]
     assert names(host, name, "test", DEBLUR_DATA=tmp_path) == expected[:2]
-    assert names(host, root, "val") == expected[:2]
+    if name != "reds-jpeg":  # a folder without a name is looked through for the plain blur only
+        assert names(host, root, "val") == expected[:2]
 
 
 def test_reds_is_read_from_folders_of_splits(host, tmp_path):
@@ -87,6 +99,18 @@ def test_reds_is_read_from_folders_of_splits(host, tmp_path):
         base = tmp_path / "reds" / split
         write_pair(base / "blur" / split / "1.webp", base / "sharp" / split / "1.webp", lossless=True)
     assert names(host, "reds", "val", DEBLUR_DATA=tmp_path) == ["val/1"]
+
+
+def test_compressed_reds_is_read_from_folders_of_splits_beside_the_plain_one(host, tmp_path):
+    for split in ("train", "val"):
+        base = tmp_path / "reds" / split
+        for blurry in ("blur", "blur_jpeg"):
+            write(base / blurry / "000" / "1.jpg", value={"blur": 10, "blur_jpeg": 30}[blurry])
+        write(base / "sharp" / "000" / "1.png", value=200)
+    environ = {"DEBLUR_DATA": str(tmp_path)}
+    for name, level in (("reds", 10), ("reds-jpeg", 30)):
+        (pair,) = open_pairs(host, name, split="val", environ=environ)
+        assert pair.load()[0].mean() == pytest.approx(level, abs=2)
 
 
 @pytest.mark.parametrize(("blurry", "sharp"), [("blur", "sharp"), ("input", "target")])
@@ -138,7 +162,9 @@ def test_a_missing_data_set_names_the_variable_and_the_layout(host, tmp_path, na
 def test_a_misspelt_data_set_is_answered_with_the_near_ones(host):
     with pytest.raises(MissingError, match=r"neither a data set nor a folder 'gopra'; did you mean gopro"):
         open_pairs(host, "gopra", split="val")
-    with pytest.raises(MissingError, match="data sets: gopro, gopro-gamma, reds, reds_x4, sample"):
+    with pytest.raises(
+        MissingError, match="data sets: cifar10, gopro, gopro-gamma, reds, reds-jpeg, reds_x4, sample"
+    ):
         open_pairs(host, "xyz", split="val")
     with pytest.raises(MissingError, match=r"no pairs in .*xyz: there is no such folder"):
         open_pairs(host, "somewhere/xyz", split="val")
@@ -208,19 +234,284 @@ def test_declaring_data_sets_and_degradations_imports_no_numpy():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_every_declared_degradation_can_be_drawn_and_applied():
-    from deblur_cli.blur import DEGRADATIONS
-    from deblur_cli.host.declarations import import_object
+TILED = """
+schema = 1
+name = "tiled"
+seed = 7
+source = "pairs"
+resize = { size = [32, 24], filter = "bilinear" }
+grid = [3, 4]
+[output]
+splits = { train = 0.6, val = 0.4 }
+group = "folder"
+"""
 
-    image = np.random.Generator(np.random.Philox(1)).random((72, 80, 3)).astype(np.float32)
-    for item in DEGRADATIONS:
-        rng = np.random.default_rng(1)
-        params = import_object(item.draw)(rng)
-        assert isinstance(params, import_object(item.params))
-        result = import_object(item.apply)(image, params, rng)
-        assert (result.shape, result.dtype) == (image.shape, np.float32)
-        assert np.isfinite(result).all()
-        assert (item.name == "identity") == bool(np.array_equal(result, image))
+PATCHED = """
+schema = 1
+name = "patched"
+seed = 7
+source = "pairs"
+patch = [16, 20]
+patches = 2
+[output]
+splits = { train = 1.0 }
+"""
+
+PLAIN = """
+schema = 1
+name = "plain"
+seed = 3
+[[step]]
+op = "gaussian"
+sigma = 1.0
+[output]
+splits = { train = 0.6, val = 0.2, test = 0.2 }
+group = "%s"
+"""
+
+
+def spec(host: Host, text: str) -> Spec:
+    return parse_spec(text, host.degradations, file="spec.toml", folder=Path())
+
+
+def noise(path: Path, seed: int, *, size: tuple[int, int] = (80, 60)) -> np.ndarray:
+    """Write a picture of which no two places are alike, and return it."""
+    pixels = np.random.default_rng(seed).integers(100, 256, (size[1], size[0], 3), np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return pixels
+
+
+def write_clips(root: Path, *, clips: int, held_out: str = "val") -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Pairs of `clips` training clips and one held-out clip, two frames each; the blurred one has half the light."""
+    written = {}
+    for split, count in (("train", clips), (held_out, 1)):
+        for clip in range(count):
+            for frame in range(2):
+                name = f"{split}{clip}/{frame:08d}"
+                sharp = noise(root / f"{split}_sharp" / f"{name}.png", hash_of(name))
+                blurry = root / f"{split}_blur" / f"{name}.png"
+                blurry.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(sharp // 2).save(blurry)
+                written[name] = (sharp // 2, sharp)
+    return written
+
+
+def hash_of(name: str) -> int:
+    return int.from_bytes(name.encode()[-6:], "big")
+
+
+def clips_of(pairs: Sequence[Pair]) -> set[str]:
+    return {pair.name.split("/")[0] for pair in pairs}
+
+
+def test_a_preset_resizes_ready_pairs_and_cuts_them_into_tiles(host, tmp_path):
+    import torch
+
+    written = write_clips(tmp_path / "reds", clips=8)
+    tiles = open_pairs(
+        host, "reds", split="test", environ={"DEBLUR_DATA": str(tmp_path)}, preset=spec(host, TILED)
+    )
+    assert len(tiles) == 2 * 12
+    for frame in range(2):
+        originals = written[f"val0/{frame:08d}"]
+        loaded = [tile.load() for tile in tiles[12 * frame : 12 * (frame + 1)]]
+        assert {pixels.shape for pair in loaded for pixels in pair} == {(8, 8, 3)}
+        assert {tile.size() for tile in tiles} == {(8, 8)}
+        for side, original in enumerate(originals):
+            rows = [np.hstack([pair[side] for pair in loaded[4 * row : 4 * row + 4]]) for row in range(3)]
+            pasted = np.vstack(rows)
+            planes = torch.from_numpy(original.astype(np.float32)).permute(2, 0, 1)[None]
+            expected = torch.nn.functional.interpolate(planes, (24, 32), mode="bilinear", align_corners=False)
+            np.testing.assert_allclose(pasted, expected[0].permute(1, 2, 0).numpy(), atol=0.501)
+
+
+def test_tiles_have_names_of_their_own_and_one_value_in_any_order_and_process(host, tmp_path):
+    write_clips(tmp_path, clips=8)
+    tiles = open_pairs(host, tmp_path, split="test", preset=spec(host, TILED))
+    assert len({tile.name for tile in tiles}) == len(tiles)
+    forward = [tile.load() for tile in tiles]
+    elsewhere = pickle.loads(pickle.dumps(list(reversed(tiles))))
+    for mine, its in zip(reversed(forward), (tile.load() for tile in elsewhere), strict=True):
+        np.testing.assert_array_equal(mine, its)
+
+
+def test_a_preset_divides_the_training_part_by_clip_and_tests_on_what_is_held_out(host, tmp_path):
+    write_clips(tmp_path, clips=12)
+    split = {
+        name: open_pairs(host, tmp_path, split=name, preset=spec(host, TILED))
+        for name in ("train", "val", "test")
+    }
+    train, val = clips_of(split["train"]), clips_of(split["val"])
+    assert train
+    assert val
+    assert not train & val
+    assert train | val == {f"train{clip}" for clip in range(12)}
+    assert clips_of(split["test"]) == {"val0"}
+    assert len(split["train"]) == 2 * len(train), "whole pictures: the trainer cuts its own crops"
+    assert {pair.size() for pair in split["train"]} == {(24, 32)}
+    assert len(split["val"]) == 2 * 12 * len(val)
+
+
+def test_a_clip_is_not_torn_apart_to_have_something_to_validate_on(host, tmp_path):
+    write_clips(tmp_path / "reds", clips=1)
+    found = {}
+    for name in ("train", "val"):
+        try:
+            found[name] = open_pairs(
+                host, "reds", split=name, environ={"DEBLUR_DATA": str(tmp_path)}, preset=spec(host, TILED)
+            )
+        except MissingError as error:
+            found[name] = str(error)
+    (message,) = (item for item in found.values() if isinstance(item, str))
+    assert "of its 4 pairs tiled puts none there; whole clips and scenes go to one split" in message
+
+
+def test_a_patch_is_cut_from_the_same_place_of_both_and_always_from_the_same(host, tmp_path):
+    written = write_clips(tmp_path, clips=2)
+    patches = open_pairs(host, tmp_path, split="val", preset=spec(host, PATCHED))
+    assert len(patches) == 4, "the preset has no share for val, so that the held-out part stands for it"
+    places = set()
+    for patch in patches:
+        blurry, sharp = patch.load()
+        assert sharp.shape == (*patch.size(), 3) == (16, 20, 3)
+        np.testing.assert_array_equal(blurry, sharp // 2)
+        whole = written[patch.name.rpartition("_")[0]][1]
+        views = np.lib.stride_tricks.sliding_window_view(whole, (16, 20, 3))[..., 0, :, :, :]
+        (place,) = np.argwhere((views == sharp).all(axis=(2, 3, 4)))
+        places.add((patch.name, *place))
+    assert len({place[1:] for place in places}) == 4
+    again = open_pairs(host, tmp_path, split="val", preset=spec(host, PATCHED))
+    for patch, same in zip(patches, again, strict=True):
+        np.testing.assert_array_equal(patch.load(), same.load())
+
+
+def test_a_pair_smaller_than_its_patch_is_an_error_of_its_own(host, tmp_path):
+    write_pair(tmp_path / "blur" / "1.png", tmp_path / "sharp" / "1.png")
+    text = PATCHED.replace("train = 1.0", "val = 1.0")
+    pair, _ = open_pairs(host, tmp_path, split="val", preset=spec(host, text))
+    with pytest.raises(PictureError, match="cannot use the pair 1: it is 12x8, and patched needs 20x16"):
+        pair.load()
+
+
+def test_a_preset_for_another_kind_of_data_is_refused_with_both_names(host, tmp_path):
+    write_clips(tmp_path / "reds", clips=1)
+    noise(tmp_path / "photos" / "1.png", 1)
+    environ = {"DEBLUR_DATA": str(tmp_path)}
+    kinds = {name: preset(name, host.degradations) for name in ("gaussian", "reds-s0-256", "gopro_7_13")}
+    for data, name, message in (
+        ("reds", "gaussian", "the preset gaussian blurs sharp pictures, and the data set reds has blurred ones"),
+        ("cifar10", "reds-s0-256", "the preset reds-s0-256 cuts ready pairs, and the data set cifar10 holds sharp"),
+        ("reds", "gopro_7_13", "the preset gopro_7_13 averages frames of videos, and the data set reds holds"),
+        (tmp_path / "reds", "gaussian", r"gaussian blurs sharp pictures, and the folder .*reds holds blurred ones"),
+        (tmp_path / "photos", "gopro_7_13", r"deblur make-dataset .*photos PAIRS --preset gopro_7_13"),
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match=message):
+            open_pairs(host, data, split="train", environ=environ, preset=kinds[name])
+    with pytest.raises(MissingError, match=r"no pairs for the split train in the folder .*photos"):
+        open_pairs(host, tmp_path / "photos", split="train", preset=kinds["reds-s0-256"])
+
+
+def test_a_folder_of_sharp_pictures_is_blurred_and_divided_by_a_preset(host, tmp_path):
+    from scipy import ndimage
+
+    pixels = {f"{number:02d}.png": noise(tmp_path / f"{number:02d}.png", number) for number in range(40)}
+    plain = spec(host, PLAIN % "file")
+    found = {name: open_pairs(host, tmp_path, split=name, preset=plain) for name in ("train", "val", "test")}
+    parts = {name: [pair.name for pair in pairs] for name, pairs in found.items()}
+    assert sorted(name for listed in parts.values() for name in listed) == sorted(pixels)
+    assert [len(parts[name]) / 40 for name in parts] == pytest.approx([0.6, 0.2, 0.2], abs=0.15)
+    pair = found["test"][0]
+    blurry, sharp = pair.load()
+    np.testing.assert_array_equal(sharp, pixels[pair.name])
+    expected = ndimage.gaussian_filter(sharp.astype(float), (1, 1, 0), mode="mirror", radius=(4, 4, 0))
+    np.testing.assert_allclose(blurry, expected, atol=0.51)
+    (tmp_path / "05b.png").write_bytes((tmp_path / "05.png").read_bytes())
+    after = {name: open_pairs(host, tmp_path, split=name, preset=plain) for name in parts}
+    for name, before in parts.items():
+        assert set(before) <= {pair.name for pair in after[name]}, "a new picture moves no other"
+
+
+def test_pictures_of_one_folder_stay_together_where_the_preset_says_so(host, tmp_path):
+    for folder in range(12):
+        for number in range(3):
+            noise(tmp_path / f"clip{folder}" / f"{number}.png", 3 * folder + number)
+    parts = [
+        clips_of(open_pairs(host, tmp_path, split=name, preset=spec(host, PLAIN % "folder")))
+        for name in ("train", "val", "test")
+    ]
+    assert sum(map(len, parts)) == len(set().union(*parts)) == 12
+
+
+def test_folders_of_splits_decide_over_the_shares_of_a_preset(host, tmp_path):
+    for part, count in (("train", 6), ("val", 2), ("test", 3)):
+        for number in range(count):
+            noise(tmp_path / part / f"{number}.png", number)
+    plain = spec(host, PLAIN % "file")
+    for part, count in (("train", 6), ("val", 2), ("test", 3)):
+        pairs = open_pairs(host, tmp_path, split=part, preset=plain)
+        assert [pair.name for pair in pairs] == [f"{part}/{number}.png" for number in range(count)]
+
+
+def test_sharp_pictures_alone_ask_how_to_blur_them(host, tmp_path):
+    noise(tmp_path / "photo.png", 1)
+    with pytest.raises(MissingError, match="it holds pictures: --blur NAME says how to blur them"):
+        open_pairs(host, tmp_path, split="val")
+
+
+def test_what_make_dataset_wrote_is_divided_by_its_own_lists(host, tmp_path):
+    for number in range(6):
+        write_pair(tmp_path / "blur" / f"{number}.png", tmp_path / "sharp" / f"{number}.png")
+    (tmp_path / "splits").mkdir()
+    (tmp_path / "splits" / "train.txt").write_text("0\n2\n3\n5\n")
+    (tmp_path / "splits" / "val.txt").write_text("1\n4\n")
+    (tmp_path / "splits" / "test.txt").write_text("")
+    assert names(host, tmp_path, "train") == ["0", "2", "3", "5"]
+    assert names(host, tmp_path, "val") == ["1", "4"]
+    assert names(host, tmp_path, "test") == ["1", "4"]
+    (tmp_path / "blur" / "4.png").unlink()
+    with pytest.raises(
+        MissingError, match=r"splits/val.txt lists 4, which is not in .*blur; make the data set"
+    ):
+        open_pairs(host, tmp_path, split="val")
+
+
+def test_pictures_are_listed_by_the_bytes_of_their_paths(tmp_path):
+    for name in ("b.png", "B.jpg", "a/2.png", "a/10.png", "a-b.png", "é.png", ".hidden.png", "a/.x/1.png"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.touch()
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "a" / "circle").symlink_to(tmp_path)
+    (tmp_path / "linked").symlink_to(tmp_path / "a")
+    assert list_names(tmp_path) == [
+        b"B.jpg", b"a-b.png", b"a/10.png", b"a/2.png", b"b.png", b"linked/10.png", b"linked/2.png", "é.png".encode()
+    ]  # fmt: skip
+
+
+def test_an_unreadable_folder_is_not_passed_over_in_silence(tmp_path):
+    with pytest.raises(MissingError, match=r"there is no folder .*nowhere"):
+        list_names(tmp_path / "nowhere")
+    (tmp_path / "file.png").touch()
+    with pytest.raises(MissingError, match="it is a file"):
+        list_names(tmp_path / "file.png")
+
+
+def test_a_name_in_the_listing_costs_less_than_200_bytes(tmp_path):
+    import tracemalloc
+
+    for number in range(1000):
+        (tmp_path / f"photograph_{number:08d}.jpeg").touch()
+    tracemalloc.start()
+    try:
+        listed = list_names(tmp_path)
+        current, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(listed) == 1000
+    assert current / 1000 < 110
+    assert peak / 1000 < 200
 
 
 @pytest.mark.realdata
