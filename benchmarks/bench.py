@@ -14,6 +14,7 @@ from pathlib import Path
 import files
 import memory
 import networks
+import shake
 import starting
 import torch
 from measuring import Clock, Row
@@ -33,12 +34,14 @@ class Settings:
     frame: tuple[int, int]  # height, width in pixels, for the networks
     picture: tuple[int, int]  # the same for files
     megapixels: tuple[int, ...]  # for memory
+    shaken: int  # height and width in pixels, for camera shake
 
 
 PARTS: dict[str, Callable[[Settings], list[Row]]] = {
     "starting": lambda s: starting.run(repeats=max(9, s.repeats), clock=s.clock),
     "files": lambda s: files.run(repeats=s.repeats, clock=s.clock, height=s.picture[0], width=s.picture[1]),
     "memory": lambda s: memory.run(megapixels=s.megapixels),
+    "shake": lambda s: shake.run(repeats=s.repeats, clock=s.clock, side=s.shaken),
     "bfloat16": lambda s: _networks(torch.bfloat16, s),
     "float32": lambda s: _networks(torch.float32, s),
 }
@@ -56,6 +59,7 @@ def main(words: Sequence[str] | None = None) -> None:
         frame=(96, 160) if options.quick else (720, 1280),
         picture=(300, 400) if options.quick else (3000, 4000),
         megapixels=(1, 2) if options.quick else (12, 48, 108),
+        shaken=100 if options.quick else 1000,
     )
     rows = []
     for name in options.only or PARTS:
@@ -121,6 +125,7 @@ def _document(rows: Sequence[Row], settings: Settings) -> str:
         "clock": settings.clock,
         "frame": settings.frame,
         "picture": settings.picture,
+        "shaken": settings.shaken,
     }
     return (
         json.dumps({"machine": machine, "run": run, "rows": [row.as_json() for row in rows]}, indent=2) + "\n"

@@ -78,9 +78,10 @@ def focal_px(focal_mm: float, *, height: int, width: int) -> float:
 
 def project(homographies: Floats, points: Floats) -> Floats:
     """(N, 3, 3) applied to (P, 2) points -> (N, P, 2)."""
-    ones = np.ones((len(points), 1))
-    mapped = np.concatenate([points, ones], axis=1) @ homographies.transpose(0, 2, 1)
-    projected: Floats = mapped[..., :2] / mapped[..., 2:]
+    x, y = points.T
+    # Written out: NumPy multiplies stacks of tiny matrices slowly.
+    mapped = homographies[..., 0, None] * x + homographies[..., 1, None] * y + homographies[..., 2, None]
+    projected: Floats = np.moveaxis(mapped[:, :2] / mapped[:, 2:], 1, 2)
     return projected
 
 
@@ -105,11 +106,13 @@ def splat(displacements: Floats) -> Floats:
 
 def _rotations_less_identity(angles: Floats) -> Floats:
     """R - 1 for rotation vectors (N, 3), by Rodrigues' formula; exactly 0 for no rotation, and accurate near it."""
-    theta = np.linalg.norm(angles, axis=1)[:, None, None]
+    squared = (angles**2).sum(axis=1)[:, None, None]
+    theta = np.sqrt(squared)
     cross = np.zeros((len(angles), 3, 3))
     cross[:, 0, 1], cross[:, 0, 2], cross[:, 1, 2] = -angles[:, 2], angles[:, 1], -angles[:, 0]
     cross -= cross.transpose(0, 2, 1)
+    twice = angles[:, :, None] * angles[:, None, :] - squared * np.eye(3)  # cross @ cross
     # sin(t)/t and (1 - cos t)/t^2 through numpy's sinc, which knows the limit at 0
     first, second = np.sinc(theta / math.pi), np.sinc(theta / (2 * math.pi)) ** 2 / 2
-    rotations: Floats = first * cross + second * (cross @ cross)
+    rotations: Floats = first * cross + second * twice
     return rotations
