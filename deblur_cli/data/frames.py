@@ -192,9 +192,10 @@ def _clips_of(folder: Path, names: Sequence[str], root: Path) -> Iterator[_Clip]
     """The clips directly in a folder, one for each beginning of the names."""
     numbered: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
     for name in names:
-        if name.startswith(".") or Path(name).suffix.lower() not in READABLE_EXTENSIONS:
+        stem, extension = os.path.splitext(name)  # a Path of each name would keep all its parts for good
+        if name.startswith(".") or extension.lower() not in READABLE_EXTENSIONS:
             continue
-        found = _NUMBER.fullmatch(Path(name).stem)
+        found = _NUMBER.fullmatch(stem)
         if found is None:
             raise PictureError(
                 f"cannot tell where {folder / name} belongs among the frames: its name holds no number; "
