@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deblur_cli.cli import console
+from deblur_cli.cli.datasets_check import check
 from deblur_cli.cli.options import Json, Quiet, Verbose
 from deblur_cli.cli.parsing import HELP_NAMES, Command
 from deblur_cli.errors import MissingError, UsageError
@@ -133,6 +134,9 @@ def get(
         console.result(str(folder))
         if to is not None:
             console.note(f"next: --data {folder}")
+
+
+datasets.command(cls=Command, context_settings=HELP_NAMES)(check)
 
 
 def _find(host: "Host", name: str) -> "Dataset":
