@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from deblur_cli.host.declarations import (
         API,
+        Archive,
         Dataset,
         Degradation,
         Facts,
@@ -32,6 +33,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "API",
+    "Archive",
     "Dataset",
     "Degradation",
     "Facts",
