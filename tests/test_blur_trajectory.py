@@ -6,13 +6,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from skimage import data
+from skimage.color import rgb2gray
 
 from deblur_cli.blur import trajectory
+from deblur_cli.blur.convolution import convolve
 from deblur_cli.blur.distributions import Constant
 from deblur_cli.blur.kernels import centroid, splat, variance
 from deblur_cli.blur.params import draw_params
 from deblur_cli.blur.randomness import Role, generator
 from deblur_cli.blur.trajectory import Trajectory
+from deblur_cli.data.alignment import estimate_shift
 
 STRAIGHT = Trajectory(
     anxiety=0, length=60, fraction=1, shake_rate=0.1, tremor=5, pull=0.3, angle=0, samples=2000
@@ -175,3 +179,14 @@ def test_a_path_of_no_length_is_a_single_point():
     still = replace(STRAIGHT, length=0, anxiety=0.01)
     assert np.array_equal(trajectory.kernel(still, field()), [[1.0]])
     assert not trajectory.path(still, field()).any()
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (3, -2)])
+def test_pictures_stay_in_place_by_their_own_look_and_a_shift_is_found(sixty_paths, shift):
+    photo = rgb2gray(data.astronaut()).astype(np.float32)[..., None] * 255
+    right, down = shift
+    for params, kernel in sixty_paths[::16]:
+        blurry = convolve(photo, kernel)[10 - down : 502 - down, 10 - right : 502 - right, 0]
+        found = estimate_shift(photo[10:502, 10:502, 0], blurry, rms_px=rms_radius(kernel))
+        assert found is not None
+        assert math.hypot(found.right - right, found.down - down) <= 0.5, params
