@@ -242,7 +242,9 @@ def _open(path: Path) -> "tuple[InputContainer, VideoStream]":
         raise PictureError(f"cannot use {path}: it holds no video")
     if stream.codec_context is None:
         container.close()
-        raise PictureError(f"cannot read {path}: there is no decoder for its format; convert it to H.264")
+        raise PictureError(
+            f"cannot read {path}: its format is not known, or it is truncated; copy it anew, or convert it to H.264"
+        )
     return container, stream
 
 
