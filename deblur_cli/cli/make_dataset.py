@@ -361,8 +361,8 @@ def _show(host: "Host", out: Path, count: int) -> int:
     from deblur_cli.data.contact_sheet import draw_contact_sheet
 
     target = out / "contact-sheet.png"
-    draw_contact_sheet(out, count=count, target=target, operations=host.degradations)
-    console.note(f"{count} pairs with their kernels: {target}")
+    drawn = draw_contact_sheet(out, count=count, target=target, operations=host.degradations)
+    console.note(f"{drawn} pairs with their kernels: {target}")
     return 0
 
 

@@ -38,8 +38,8 @@ _DETAIL_TIMES = ROOM_PX[1] // DETAIL_PX
 _SPREAD = (5**0.5 - 1) / 2  # the golden ratio never falls into step with draws, patches or tiles that repeat
 
 
-def draw_contact_sheet(out: Path, *, count: int, target: Path, operations: Mapping[str, Degradation]) -> None:
-    """Draw pairs of a data set that make-dataset wrote, taken evenly from the whole of it.
+def draw_contact_sheet(out: Path, *, count: int, target: Path, operations: Mapping[str, Degradation]) -> int:
+    """Draw pairs of a data set that make-dataset wrote, taken evenly from the whole of it; returns how many.
 
     Parameters
     ----------
@@ -65,6 +65,7 @@ def draw_contact_sheet(out: Path, *, count: int, target: Path, operations: Mappi
         title=_spec_name(out),
         caption=", ".join([as_text(out), part, *facts]),
     )
+    return len(records)
 
 
 def contact_sheet(
@@ -191,6 +192,8 @@ def _evenly(path: Path, count: int) -> tuple[int, list[dict[str, Any]]]:
         raise UsageError(f"the records in {path} make no sense: {error}") from error
     if not records:
         raise MissingError(f"{path} holds no pair")
+    if not all(isinstance(record, dict) for record in records):
+        raise UsageError(f"the records in {path} make no sense: a line is no JSON object")
     return total, records
 
 

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import MISSING, fields
-from enum import StrEnum
 from typing import Any
 
 from deblur_cli.blur.params import limits_of
@@ -27,8 +26,6 @@ def _words(item: Any, params: Any) -> str:
     value = getattr(params, item.name)
     if isinstance(value, tuple) or (item.default is not MISSING and value == item.default):
         return ""
-    if isinstance(value, StrEnum):
-        return str(value)
     if isinstance(value, bool):
         return _name(item.name) if value else f"no {_name(item.name)}"
     if not isinstance(value, int | float):
