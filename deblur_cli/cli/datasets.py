@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 datasets = typer.Typer(
     invoke_without_command=True, context_settings=HELP_NAMES, rich_markup_mode="rich", add_completion=False
 )
+datasets.command(cls=Command, context_settings=HELP_NAMES)(check)
 
 
 def _complete_names() -> list[str]:
@@ -69,6 +70,8 @@ def list_datasets(
     for name, state in found.items():
         if state.root is not None and state.problem:
             console.warn(f"{name}: {state.problem}")
+    for failure in host.failures:
+        console.warn(f"plugin {failure.plugin}, {failure.stage}: {failure.error}; see deblur plugins")
 
 
 @datasets.command(cls=Command, context_settings=HELP_NAMES)

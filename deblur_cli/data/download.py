@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -108,6 +109,8 @@ def _fetch_all(url: str, part: Path, *, size: int, name: str, report: Report | N
             reason = "the connection broke off"
         except _NETWORK_ERRORS as error:
             reason = _reason(error)
+            if getattr(error, "code", None) == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                part.unlink()  # the file there is shorter than what we have: another one
         if _size(part) <= before:
             break
     if _size(part) == size:
@@ -128,12 +131,19 @@ def _go_on(url: str, part: Path, *, start: int, size: int, name: str, report: Re
             raise MissingError(
                 f"{url} is not the archive of {name}: it has {start + int(length)} bytes instead of {size}"
             )
-        with part.open("ab" if start else "wb") as file:
-            while chunk := response.read(min(_CHUNK, size - start)):
-                file.write(chunk)
-                start += len(chunk)
+        with part.open("ab" if start else "wb", buffering=0) as file:
+            while chunk := response.read1(min(_CHUNK, size - start)):
+                start += _write(file, chunk)
                 if report is not None:
                     report(start / size, f"{name}: {_megabytes(start)} of {_megabytes(size)} MB")
+
+
+def _write(file: FileIO, chunk: bytes) -> int:
+    """Write all of a chunk without a buffer, so that what is on the disk is what came."""
+    rest = memoryview(chunk)
+    while rest:
+        rest = rest[file.write(rest) :]
+    return len(chunk)
 
 
 def _unpack(target: Path, folder: Path) -> None:
