@@ -201,7 +201,7 @@ class Plugin:
         return [Dataset(name="one", summary="s", pairs="json:loads", layout="l")]
     @hookimpl
     def deblur_degradations(self):
-        return (Degradation(name="one", summary="s", apply="json:loads", params="json:loads", draw="json:loads"),)
+        return (Degradation(name="one", summary="s", apply="json:loads", params="json:loads", bound=0),)
     @hookimpl
     def deblur_losses(self):
         return iter([Loss(name="one", summary="s", function="json:loads")])

@@ -38,7 +38,7 @@ def deblur_degradations():
     return [
         Degradation(
             name="darken", summary="halves the light", apply="everything.code:darken", params="everything.code:Darken",
-            draw="everything.code:draw",
+            bound=0,
         )
     ]
 
@@ -75,9 +75,6 @@ def pairs(root, split):
 @dataclass(frozen=True)
 class Darken:
     pass
-
-def draw(rng):
-    return Darken()
 
 def darken(image, params, rng):
     return image * np.float32(0.5)
@@ -141,7 +138,9 @@ def test_what_a_plugin_brings_works_under_its_name_in_every_command(
     sharp = tmp_path / "sharp"
     sharp.mkdir()
     photo_file.rename(sharp / "photo.png")
-    made = run("make-dataset", sharp, tmp_path / "pairs", "--blur", "darken", env=everything)
+    spec = tmp_path / "dark.toml"
+    spec.write_text('schema = 1\nname = "dark"\nseed = 0\n[[step]]\nop = "darken"\n')
+    made = run("make-dataset", sharp, tmp_path / "pairs", "--spec", spec, env=everything)
     assert made.code == 0, made.err
     from PIL import Image
 
