@@ -14,6 +14,7 @@ from deblur_cli.cli.options import (
     MaxMemory,
     ModelNames,
     Overlap,
+    Preset,
     Quiet,
     Strength,
     Tile,
@@ -31,8 +32,12 @@ if TYPE_CHECKING:
 def eval(
     model: ModelNames = None,
     data: Annotated[
-        str, typer.Option("--data", metavar="NAME|PATH", help="Data set, or a folder of pairs.")
+        str,
+        typer.Option(
+            "--data", metavar="NAME|PATH", help="Data set, or a folder of pairs or of sharp pictures."
+        ),
     ] = "sample",
+    preset: Preset = None,
     split: Annotated[
         str | None,
         typer.Option(
@@ -87,8 +92,11 @@ def eval(
         deblur eval --metrics psnr ssim
 
         deblur eval -m rednet30 runs/first --data gopro --split val --per-image scores.jsonl
+
+        deblur eval --data cifar10 --preset cifar10-s0 --split test
     """
-    from deblur_cli.data import open_pairs
+    from deblur_cli.blur.spec_file import spec_named
+    from deblur_cli.data.sets import open_pairs, spec_of
     from deblur_cli.evaluation.evaluate import evaluate_models
     from deblur_cli.evaluation.tables import Conditions, picture_rows, summary_rows, table_kind, write_table
     from deblur_cli.host.manager import Host
@@ -100,6 +108,7 @@ def eval(
             table_kind(path)  # refuses an unknown ending now, not after an hour
     host = Host.discover()
     chosen = [host.metric(name) for name in dict.fromkeys(metrics or ("psnr", "ssim"))]
+    prepared = None if preset is None else spec_named(preset, host.degradations)
     specs = list(dict.fromkeys(model or (host.default_model(),)))
     sources = {spec: resolve(host, spec) for spec in specs}
     # All are loaded before anything runs: a model without weights is found out now.
@@ -110,8 +119,15 @@ def eval(
         for spec in specs
     }  # fmt: skip
     split = split or _default_split(host, data)
-    pairs = open_pairs(host, data, split=split)
-    conditions = Conditions(data=data, split=split, pairs=len(pairs), limit=limit)
+    pairs = open_pairs(host, data, split=split, preset=prepared)
+    made_by = spec_of(pairs)  # some data sets bring a preset of their own
+    conditions = Conditions(
+        data=data,
+        split=split,
+        pairs=len(pairs),
+        limit=limit,
+        preset=None if made_by is None else made_by.name,
+    )
     total = len(pairs) if limit is None else min(limit, len(pairs))
     with console.progress(f"measuring {', '.join(restorers)}", total) as advance:
         found = evaluate_models(restorers, pairs, chosen, limit=limit, progress=lambda done, total: advance())

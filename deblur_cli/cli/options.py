@@ -80,6 +80,15 @@ WeightsFile = Annotated[
         show_default=False,
     ),
 ]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        metavar="NAME|FILE",
+        help="How the data are prepared: a preset (deblur make-dataset --list-presets) or a .toml file.",
+        show_default=False,
+    ),
+]
 Device = Annotated[
     str,
     typer.Option(

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from deblur_cli.cli import console
-from deblur_cli.cli.options import Json, Quiet, Verbose
+from deblur_cli.cli.options import Json, Preset, Quiet, Verbose
 
 
 def release(
@@ -21,6 +21,7 @@ def release(
         ),
     ],
     licence: Annotated[str, typer.Option("--licence", metavar="TEXT", help="Licence of the weights.")],
+    preset: Preset = None,
     credit: Annotated[
         list[str] | None,
         typer.Option("--credit", metavar="TEXT", help="Whom to credit for the data.", show_default=False),
@@ -60,10 +61,12 @@ def release(
 
         deblur release runs/first --tag mine --data my-pairs/ --licence CC0 -o /tmp/mine
     """
+    from deblur_cli.blur.spec_file import spec_named
     from deblur_cli.evaluation.release import release as make_release
     from deblur_cli.host.manager import Host
     from deblur_cli.weights import file_sha256
 
+    host = Host.discover()
     named = [
         item.rpartition(":") if ":" in item and not Path(item).exists() else (item, "", "val")
         for item in data
@@ -74,10 +77,11 @@ def release(
             output,
             tag=tag,
             data=[(name, split) for name, _, split in named],
+            preset=None if preset is None else spec_named(preset, host.degradations),
             licence=licence,
             credits=credit or [],
             limits=limits,
-            host=Host.discover(),
+            host=host,
             limit=limit,
             overwrite=overwrite,
             progress=console.note,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deblur_cli.cli import console
-from deblur_cli.cli.options import Device, Dtype, Json, ModelName, Quiet, Seed, Verbose, was_typed
+from deblur_cli.cli.options import Device, Dtype, Json, ModelName, Preset, Quiet, Seed, Verbose, was_typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from deblur_cli.training.session import Request
 
 _SAY_EVERY_S = 30.0
-_OVERRIDES, _BUDGET = ("batch_size", "lr", "patch"), ("epochs", "steps", "minutes")
+_OVERRIDES, _BUDGET = ("batch_size", "lr", "patch", "reuse"), ("epochs", "steps", "minutes")
 
 
 def train(
@@ -27,7 +27,17 @@ def train(
         typer.Option(
             "--data",
             metavar="NAME|PATH",
-            help="Data sets or folders of pairs; several are mixed by their area.",
+            help="Data sets, or folders of pairs or of sharp pictures; several are mixed by their area.",
+            show_default=False,
+        ),
+    ] = None,
+    preset: Preset = None,
+    blur: Annotated[
+        str | None,
+        typer.Option(
+            "--blur",
+            metavar="NAME|FILE",
+            help="Blur sharp pictures anew in each epoch by this preset or .toml file; pairs stay as they are.",
             show_default=False,
         ),
     ] = None,
@@ -92,6 +102,16 @@ def train(
             show_default=False,
         ),
     ] = None,
+    reuse: Annotated[
+        int | None,
+        typer.Option(
+            "--reuse",
+            metavar="N",
+            min=1,
+            help="Epochs for which a blurred patch stays, cut, flipped and noisy anew. Default: the recipe's.",
+            show_default=False,
+        ),
+    ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option("--option", metavar="NAME=VALUE", help="Options of the network.", show_default=False),
@@ -121,11 +141,16 @@ def train(
     """Train a model.
 
     Every epoch is validated and saved; Ctrl-C saves too, and --resume goes on where it stopped.
+    Validation looks at the same pictures in every run, blurred once by the seed of the preset.
     A resumed run keeps its settings; --epochs, --steps or --minutes move its end, --workers and --device may change.
 
     Examples:
 
         deblur train --data reds
+
+        deblur train --data photos/ --blur photo-mix
+
+        deblur train --data cifar10 --preset cifar10-s0
 
         deblur train --data gopro my-pairs/ -m rednet30 --minutes 30 -o runs/first
     """
@@ -145,7 +170,8 @@ def train(
             data,
             model,
             recipe,
-            overrides=dict(zip(_OVERRIDES, (batch_size, lr, patch), strict=True)),
+            preparation={"preset": preset, "blur": blur},
+            overrides=dict(zip(_OVERRIDES, (batch_size, lr, patch, reuse), strict=True)),
             option=option or [],
             budget=dict(zip(_BUDGET, (epochs, steps, minutes), strict=True)),
             rest={"seed": seed, "workers": workers, "device": device, "dtype": dtype, "init": init},
@@ -182,6 +208,7 @@ def _fresh(
     model: str | None,
     recipe: str | None,
     *,
+    preparation: dict[str, str | None],
     overrides: dict[str, Any],
     option: list[str],
     budget: dict[str, Any],
@@ -189,16 +216,19 @@ def _fresh(
 ) -> "tuple[Request, Path]":
     """A new run as the options ask for it."""
     from deblur_cli.errors import UsageError
+    from deblur_cli.training.material import Preparation
     from deblur_cli.training.session import Request
 
     if not data:
         raise UsageError(
-            "say what to train on with --data: a data set (deblur make-dataset makes one) or a folder of pairs"
+            "say what to train on with --data: a data set (deblur make-dataset makes one), a folder of pairs, "
+            "or one of sharp pictures with --blur photo-mix"
         )
     name = host.model(model or host.default_model()).name
     request = Request(
         model=name,
         data=tuple(data),
+        preparation=Preparation(**preparation),
         recipe=recipe,
         options=_options(host, name, option),
         overrides={key: value for key, value in overrides.items() if value is not None},
@@ -213,17 +243,20 @@ def _resumed(output: Path | None, typed: dict[str, Any]) -> "tuple[Request, Path
 
     typed : the options that were given, by parameter; those that may not change must be what they were
     """
-    from dataclasses import fields
+    from dataclasses import MISSING, fields
 
     from deblur_cli.errors import UsageError
+    from deblur_cli.training.material import Preparation
     from deblur_cli.training.run_folder import RunFolder
     from deblur_cli.training.session import Request
 
     if output is None:
         raise UsageError("say which run to go on with: deblur train --resume -o RUN")
     saved = RunFolder(output).read_record()["request"]
-    before = {**saved, **saved.get("overrides", {})}
-    for name in typed.keys() & {"data", "model", "recipe", "option", "init", "seed", "dtype", *_OVERRIDES}:
+    prepared = saved.get("preparation", {})
+    before = {**saved, **saved.get("overrides", {}), **prepared}
+    kept = {"data", "preset", "blur", "model", "recipe", "option", "init", "seed", "dtype", *_OVERRIDES}
+    for name in typed.keys() & kept:
         if typed[name] != before.get(name):
             raise UsageError(
                 f"a resumed run keeps its --{name.replace('_', '-')}; leave it out, or begin a new run with another -o"
@@ -232,12 +265,17 @@ def _resumed(output: Path | None, typed: dict[str, Any]) -> "tuple[Request, Path
         saved |= {name: typed.get(name) for name in _BUDGET}
     saved |= {name: typed[name] for name in typed.keys() & {"workers", "device"}}
     saved["data"] = tuple(saved.get("data", ()))
-    missing = [item.name for item in fields(Request) if item.name not in saved]
+    saved["preparation"] = Preparation(**prepared)
+    missing = [
+        item.name
+        for item in fields(Request)
+        if item.name not in saved and item.default is MISSING and item.default_factory is MISSING
+    ]
     if missing:
         raise UsageError(
             f"{output}/run.json does not say {', '.join(missing)}; begin a new run with another -o"
         )
-    return Request(**{item.name: saved[item.name] for item in fields(Request)}), output
+    return Request(**{item.name: saved[item.name] for item in fields(Request) if item.name in saved}), output
 
 
 def _options(host: "Host", model: str, given: list[str]) -> dict[str, Any]:

@@ -62,10 +62,12 @@ class DrawnPair:
         return self.spec.redraw is Redraw.EPOCH
 
     def size(self) -> tuple[int, int]:
-        """Height and width in px of the pair."""
-        if self.spec.patch is not None:
-            return self.spec.patch
-        return self.room()
+        """Height and width in px of the pair; below 1 where the picture is too small for one."""
+        room = self.room()
+        if self.spec.patch is None:
+            return room
+        height, width = self.spec.patch
+        return self.spec.patch if room[0] >= height and room[1] >= width else (0, 0)
 
     def room(self) -> tuple[int, int]:
         """Height and width in px out of which crops can be cut; below 1 where the picture is too small for the blur."""

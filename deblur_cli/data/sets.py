@@ -11,11 +11,12 @@ from deblur_cli.blur.spec import SourceKind, Spec
 from deblur_cli.blur.spec_file import preset as preset_named
 from deblur_cli.data.blurred import blurred_pictures
 from deblur_cli.data.cifar10 import batch_folder
+from deblur_cli.data.drawn import DrawnPair
 from deblur_cli.data.layouts import ANY_LAYOUT, bases, is_made, made_pairs, no_pairs
 from deblur_cli.data.official import reds_in
 from deblur_cli.data.pairs import FilePair, Pair, SharpPicture, pairs_below
 from deblur_cli.data.photographs import pictures_below
-from deblur_cli.data.prepared import PartedPair, parted, prepared_pairs
+from deblur_cli.data.prepared import PartedPair, PreparedPair, parted, prepared_pairs
 from deblur_cli.data.roots import require_root
 from deblur_cli.data.splits import FALLBACKS, SPLITS
 from deblur_cli.errors import MissingError, UsageError
@@ -65,6 +66,24 @@ def open_pairs(
         whole = _all_pairs(folder)
         return prepared_pairs(whole, preset, host.degradations, split=split, what=f"the folder {folder}")
     return _pictures_blurred(folder, preset, host.degradations, split=split)
+
+
+def spec_of(pairs: Sequence[Pair]) -> Spec | None:
+    """The spec by which the pairs of one data set are made or prepared, None where they are as they were found."""
+    first = next(iter(pairs), None)
+    return first.spec if isinstance(first, DrawnPair | PreparedPair) else None
+
+
+def holds_sharp(host: Host, spec: str) -> bool:
+    """Whether a data set, or a folder, holds sharp pictures without blurred ones. False where there is no such thing."""
+    if spec in host.datasets:
+        return bool(host.datasets[spec].sharp)
+    folder = Path(spec).expanduser()
+    if not folder.is_dir():
+        return False
+    if CIFAR10 in host.datasets and batch_folder(folder) is not None:
+        return True
+    return not any(_pairs_in(folder, split)[0] for split in SPLITS)
 
 
 def _of_set(
@@ -142,7 +161,7 @@ def _pairs_as_they_are(folder: Path, split: str) -> Sequence[Pair]:
         return pairs
     error = no_pairs(f"the folder {folder}", split, layout=ANY_LAYOUT, looked=looked)
     if not _all_pairs(folder, or_none=True) and len(pictures_below(folder)):
-        raise MissingError(f"{error}\n  it holds pictures: --blur NAME says how to blur them")
+        raise MissingError(f"{error}\n  it holds pictures: say with --preset NAME how they are blurred, or to train with --blur NAME")
     raise error
 
 

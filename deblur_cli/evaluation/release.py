@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deblur_cli.data import Pair, open_pairs
+from deblur_cli.blur.spec import Spec
+from deblur_cli.data.pairs import Pair
+from deblur_cli.data.sets import open_pairs, spec_of
 from deblur_cli.errors import PictureError, UsageError
 from deblur_cli.evaluation.evaluate import evaluate
 from deblur_cli.evaluation.records import Progress
@@ -41,6 +43,7 @@ def release(
     *,
     tag: str,
     data: Sequence[tuple[str, str]],
+    preset: Spec | None = None,
     licence: str,
     credits: Sequence[str],
     limits: str,
@@ -56,6 +59,7 @@ def release(
     ----------
     run : run folder or weights file
     data : (data set or folder, split) to measure on
+    preset : how they are prepared, None as they say themselves
     licence : of the weights
     limit : pictures a set, None for all
     progress, pictures : told what is done now, and after each picture of a set
@@ -80,7 +84,10 @@ def release(
                 f"{path} exists already; replace it with --overwrite, or choose another --tag or -o"
             )
     metrics = [host.metric(name) for name in ("psnr", "ssim")]
-    pairs = {f"{name}/{split}": (name, split, open_pairs(host, name, split=split)) for name, split in data}
+    pairs = {
+        f"{name}/{split}": (name, split, open_pairs(host, name, split=split, preset=preset))
+        for name, split in data
+    }
     tensors = _floating(read_tensors(source.path))
     halves = {name: value.half() for name, value in tensors.items()}
     sample = [chosen[0] for _, _, chosen in pairs.values()]
@@ -97,7 +104,7 @@ def release(
             raise PictureError(
                 f"{label}: {len(found.failures)} pictures failed, first {first.name}: {first.error}; nothing was released"
             )
-        scores.append(_score(name, split, found))
+        scores.append(_score(name, split, found, spec_of(chosen)))
     header = read_header(source.path)
     header = replace(
         header,
@@ -144,13 +151,13 @@ def _psnr(
     return evaluate(_restorer(source, tensors), pairs, metrics).summary().score("psnr").restored
 
 
-def _score(data: str, split: str, found: Any) -> dict[str, Any]:
+def _score(data: str, split: str, found: Any, spec: Spec | None) -> dict[str, Any]:
     summary = found.summary().as_json()
     names = ("pictures", "blurry", "restored", "pooled_psnr_blurry", "pooled_psnr_restored")
     return {
         "data": _set_name(data),
         "split": split,
-        "conditions": CONDITIONS,
+        "conditions": CONDITIONS if spec is None else f"prepared by {spec.name}, {CONDITIONS}",
         "pairs_sha256": found.pairs_sha256,
         **{name: summary[name] for name in names},
     }

@@ -21,12 +21,14 @@ class Conditions:
     """What a score holds for.
 
     pairs : number of pairs in the split; the limit, if any, took the first ones
+    preset : the spec that made or prepared them, None where they are as they were found
     """
 
     data: str
     split: str
     pairs: int
     limit: int | None = None
+    preset: str | None = None
     colour: str = "RGB as stored, every channel alike"
     border_px: int = 0
     rounding: str = "none (float32, not the 8-bit file)"
@@ -40,8 +42,9 @@ class Conditions:
         """One line."""
         limited = self.limit is not None and self.limit < self.pairs
         taken = f"the first {self.limit} of {self.pairs} pairs" if limited else f"all {self.pairs} pairs"
+        prepared = "" if self.preset is None else f" prepared by {self.preset}"
         return (
-            f"{self.data}, split {self.split}, {taken}; {self.colour}, border cut {self.border_px} px, "
+            f"{self.data}{prepared}, split {self.split}, {taken}; {self.colour}, border cut {self.border_px} px, "
             f"clipped to {self.clip}, rounding: {self.rounding}"
         )
 
@@ -119,7 +122,12 @@ def summary_rows(evaluations: Mapping[str, Evaluation], conditions: Conditions) 
     rows: list[dict[str, Any]] = []
     for name, evaluation in evaluations.items():
         summary = evaluation.summary()
-        row: dict[str, Any] = {"model": name, "data": conditions.data, "split": conditions.split}
+        row: dict[str, Any] = {
+            "model": name,
+            "data": conditions.data,
+            "preset": conditions.preset,
+            "split": conditions.split,
+        }
         row |= {"pictures": summary.pictures, "failed": summary.failed}
         for score in summary.scores:
             metric = score.metric.name

@@ -10,6 +10,8 @@ class Recipe:
     """How a network is trained, as data that a user can print and override. Rates per step, sizes in pixels.
 
     loss : name of a declared loss
+    reuse : epochs for which a patch that is blurred on the fly stays: so many times less blur is made, for pictures that
+        are alike but for crop, flips, noise and JPEG
     start : import path of a function (network) -> None that prepares the fresh network, or None for its own initialisation
     schedule : "constant", or "cosine" (after a linear warm-up of `warmup_steps`, to zero at the last step)
     freeze_norm_after : share of the training after which batch-norm statistics no longer move; 1 = never
@@ -30,6 +32,7 @@ class Recipe:
     batch_size: int = 32
     patch: int = 128
     flips: bool = True
+    reuse: int = 1
     clip_norm: float | None = None
     ema_decay: float = 0.0
     freeze_norm_after: float = 1.0
@@ -41,7 +44,7 @@ class Recipe:
         require(
             self.schedule in ("constant", "cosine"), "recipe.schedule", self.schedule, "constant or cosine"
         )
-        for name in ("epochs", "batch_size", "patch"):
+        for name in ("epochs", "batch_size", "patch", "reuse"):
             require(
                 is_int(getattr(self, name)) and getattr(self, name) >= 1,
                 f"recipe.{name}",

@@ -30,7 +30,7 @@ _ORDER, _CROP = 0, 1  # roles of the random generators
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
+class Item:
     """One crop to cut: which item of which epoch."""
 
     epoch: int
@@ -116,7 +116,7 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
             self._pool.remove()
             self._pool = None
 
-    def __getitem__(self, request: "_Request") -> tuple[Tensor, Tensor]:
+    def __getitem__(self, request: Item) -> tuple[Tensor, Tensor]:
         """The crop of one item of one epoch."""
         rng = _generator(self._seed, request.epoch, request.index, role=_CROP)
         owner = int(self._owner[request.index])
@@ -141,7 +141,7 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         """The crops of an epoch in the order in which they are seen."""
         return _generator(self._seed, epoch, 0, role=_ORDER).permutation(len(self))
 
-    def _latent(self, pair: DrawnPair, owner: int, request: "_Request") -> Latent:
+    def _latent(self, pair: DrawnPair, owner: int, request: Item) -> Latent:
         """The patch that an item uses in an epoch: its own first one, and another after at most `reuse` epochs."""
         renewals = (request.epoch + request.index % self._reuse) // self._reuse
         draw = self._draw(pair, owner, request.index, epoch=renewals)
@@ -190,7 +190,7 @@ def batches(
         crops,
         # made one by one: an epoch may have millions
         batch_sampler=(
-            [_Request(epoch, int(index)) for index in order[i * batch_size : (i + 1) * batch_size]]
+            [Item(epoch, int(index)) for index in order[i * batch_size : (i + 1) * batch_size]]
             for i in range(start, count)
         ),
         num_workers=min(workers, _processors()),  # more would wait for each other, and PyTorch warns

@@ -1,9 +1,9 @@
 """The training loop, in the order of events."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +15,8 @@ from deblur_cli.training.crops import Crops, batches, batches_per_epoch
 from deblur_cli.training.run_folder import RunFolder
 from deblur_cli.training.schedule import Budget, learning_rate
 from deblur_cli.training.state import State
-from deblur_cli.training.validation import Validation, validate
+from deblur_cli.training.validation import Held, Validation, validate
 from deblur_cli.weights import Header
-
-if TYPE_CHECKING:
-    from deblur_cli.data import Pair
 
 SAVE_EVERY_S = 300.0
 
@@ -49,10 +46,8 @@ class Job:
     recipe: Recipe
     loss: LossFunction
     budget: Budget
-    train_pairs: "Sequence[Pair]"
-    val_pairs: "Sequence[Pair]"
-    data: tuple[str, ...]
-    seed: int
+    crops: Crops
+    held: Held
     workers: int
     device: torch.device
     dtype: torch.dtype
@@ -73,14 +68,13 @@ def train(
     bit for bit in float32 on a CPU with the same number of threads and a budget in steps.
     """
     recipe = job.recipe
-    crops = Crops(job.train_pairs, patch=recipe.patch, flips=recipe.flips, seed=job.seed)
-    per_epoch = batches_per_epoch(crops, batch_size=recipe.batch_size)
+    per_epoch = batches_per_epoch(job.crops, batch_size=recipe.batch_size)
     started = time.monotonic() - state.seconds
     saved_at = state.seconds
     done = job.budget.progress(step=state.step, seconds=state.seconds)
     while done < 1:
         for blurry, sharp in batches(
-            crops, epoch=state.epoch, start=state.batch, batch_size=recipe.batch_size, workers=job.workers
+            job.crops, epoch=state.epoch, start=state.batch, batch_size=recipe.batch_size, workers=job.workers
         ):
             lr = learning_rate(recipe, step=state.step, progress=done)
             loss = _step(job, state, blurry, sharp, lr=lr, freeze_norm=done >= recipe.freeze_norm_after)
@@ -175,9 +169,8 @@ def _validate(
 ) -> Validation:
     found = validate(
         state.evaluated,
-        job.val_pairs,
+        job.held,
         values=job.model.values,
-        multiple_of=job.model.geometry_for(job.options).multiple_of,
         loss=job.loss,
         device=job.device,
         dtype=job.dtype,

@@ -3,7 +3,7 @@
 import hashlib
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from deblur_cli import __version__
-from deblur_cli.data import Pair, open_pairs
 from deblur_cli.errors import MissingError, UsageError
 from deblur_cli.host.checks import DeclarationError
 from deblur_cli.host.declarations import Model, import_object
@@ -20,25 +19,25 @@ from deblur_cli.host.recipes import Recipe
 from deblur_cli.restore.devices import pick_device, pick_precision
 from deblur_cli.training.crops import Crops, batches_per_epoch
 from deblur_cli.training.engine import Job, Progress, train
+from deblur_cli.training.material import Material, Preparation, open_material
 from deblur_cli.training.run_folder import RunFolder
 from deblur_cli.training.schedule import Budget
 from deblur_cli.training.state import State
+from deblur_cli.training.validation import Held, held_crops
 from deblur_cli.weights import Header, load_strictly, read_header, read_tensors, resolve
-
-HELD_OUT = 20
-"""Of a data set without a validation split, every 20th pair is held out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What is asked for; saved in run.json and all that a resumed run needs.
 
-    data : names of data sets or folders; init : weights to start from
+    data : names of data sets or folders, prepared as `preparation` says; init : weights to start from
     overrides : fields of the recipe with their new values
     """
 
     model: str
     data: tuple[str, ...]
+    preparation: Preparation = field(default_factory=Preparation)
     recipe: str | None = None
     options: Mapping[str, Any]
     overrides: Mapping[str, Any]
@@ -79,8 +78,21 @@ def run_training(
         raise UsageError(
             "gradients vanish in float16; train in bfloat16 or float32, restore in float16 as you like"
         )
-    train_pairs, val_pairs = _open_data(host, request.data)
-    crops = Crops(train_pairs, patch=recipe.patch, flips=recipe.flips, seed=request.seed)
+    spec = request.preparation.read(host)
+    if spec is not None:
+        request = replace(request, preparation=replace(request.preparation, text=spec.text))
+    material = open_material(host, request.data, spec=spec, only_sharp=request.preparation.blur is not None)
+    multiple_of = model.geometry_for(options).multiple_of
+    crops = Crops(
+        material.train,
+        patch=recipe.patch,
+        flips=recipe.flips,
+        seed=request.seed,
+        multiple_of=multiple_of,
+        reuse=recipe.reuse,
+    )
+    held = held_crops(material.val, multiple_of=multiple_of)
+    _warn_of_small(material, crops, held, warn)
     budget = Budget.choose(
         recipe,
         steps_per_epoch=batches_per_epoch(crops, batch_size=recipe.batch_size),
@@ -101,9 +113,10 @@ def run_training(
                 "recipe": asdict(recipe),
                 "options": options,
                 "environment": environment,
-                "train_pairs": len(train_pairs),
-                "val_pairs": len(val_pairs),
-                "pair_names_sha256": _names_hash(train_pairs, val_pairs),
+                "train_pairs": len(material.train) - crops.num_left_out,
+                "val_pairs": len(material.val) - held.num_left_out,
+                "pair_names_sha256": material.names_sha256(),
+                "specs_sha256": material.specs,
             }
         )
     header = Header(
@@ -123,15 +136,14 @@ def run_training(
         recipe=recipe,
         loss=import_object(host.loss(recipe.loss).function),
         budget=budget,
-        train_pairs=train_pairs,
-        val_pairs=val_pairs,
-        data=request.data,
-        seed=request.seed,
+        crops=crops,
+        held=held,
         workers=request.workers,
         device=device,
         dtype=dtype,
     )
-    return train(job, state, run=run, header=header, should_stop=should_stop, report=report)
+    with crops.keeping_patches(folder / "pool"):
+        return train(job, state, run=run, header=header, should_stop=should_stop, report=report)
 
 
 def _go_on(state: State, run: RunFolder, warn: Callable[[str], None]) -> None:
@@ -171,24 +183,6 @@ def _resolved(model: Model, options: Mapping[str, Any]) -> dict[str, Any]:
         raise UsageError(str(error)) from error
 
 
-def _open_data(host: Host, names: Sequence[str]) -> tuple[list[Pair], list[Pair]]:
-    """Training and validation pairs of all data sets together."""
-    train_pairs: list[Pair] = []
-    val_pairs: list[Pair] = []
-    for name in names:
-        pairs = list(open_pairs(host, name, split="train"))
-        try:
-            held_out = list(open_pairs(host, name, split="val"))
-        except (MissingError, UsageError):  # no such part on this disk, or in this set at all
-            held_out = []
-        if not held_out or held_out == pairs:
-            held_out = pairs[::HELD_OUT]
-            pairs = [pair for index, pair in enumerate(pairs) if index % HELD_OUT] or pairs
-        train_pairs += pairs
-        val_pairs += held_out
-    return train_pairs, val_pairs
-
-
 def _begin(
     model: Model,
     options: Mapping[str, Any],
@@ -217,6 +211,20 @@ def _begin(
     return State.begin(network, recipe)
 
 
+def _warn_of_small(material: Material, crops: Crops, held: Held, warn: Callable[[str], None]) -> None:
+    """Say how many pairs are of no use."""
+    without = ", without the margin of the blur," if crops.blurs else ""
+    if crops.num_left_out:
+        warn(
+            f"{crops.num_left_out} of {len(material.train)} pairs are smaller{without} than a crop of {crops.patch} px; "
+            "they are left out"
+        )
+    if held.num_left_out:
+        warn(
+            f"{held.num_left_out} of {len(material.val)} pairs held out for validation are too small; they are left out"
+        )
+
+
 def _environment(device: torch.device) -> dict[str, Any]:
     """What a result depends on besides the request."""
     return {
@@ -238,10 +246,3 @@ def _warn_of_changes(before: Mapping[str, Any], now: Mapping[str, Any], warn: Ca
     ]
     if changed:
         warn(f"the resumed run will not be bit for bit the uninterrupted one: {'; '.join(changed)}")
-
-
-def _names_hash(*sets: Sequence[Pair]) -> str:
-    digest = hashlib.sha256()
-    for pairs in sets:
-        digest.update("\n".join(pair.name for pair in pairs).encode() + b"\0")
-    return digest.hexdigest()

@@ -9,14 +9,50 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from deblur_cli.errors import MissingError
 from deblur_cli.host.declarations import Values
 from deblur_cli.metrics.full_reference import mse, psnr_from_mse, ssim
+from deblur_cli.pictures.scaling import from_integers
 
 if TYPE_CHECKING:
     from deblur_cli.data import Pair
 
 CROP_PX = 256
 MAX_PICTURES = 16
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What every validation looks at. crops : (blurry, sharp), (H, W, 3) each; num_left_out : pairs too small for it"""
+
+    crops: Sequence[tuple[Pixels, Pixels]]
+    num_left_out: int = 0
+
+
+def held_crops(pairs: "Sequence[Pair]", *, multiple_of: int) -> Held:
+    """The centre crops (at most 256 px a side, divisible by `multiple_of`) of at most 16 pairs, spread evenly.
+
+    Read once: a pair that is blurred on the fly is the first draw, in every epoch and every run.
+
+    Raises
+    ------
+    MissingError : no pair is large enough
+    PictureError : one of them cannot be read
+    """
+    usable = [number for number, pair in enumerate(pairs) if min(pair.size()) >= multiple_of]
+    if not usable:
+        raise MissingError(
+            f"none of the {len(pairs)} pairs held out for validation is large enough; it takes {multiple_of} px a side "
+            "without the margin of the blur"
+        )
+    spread = np.linspace(0, len(usable) - 1, min(len(usable), MAX_PICTURES)).round().astype(int)
+    crops = []
+    for at in np.unique(spread):
+        blurry, sharp = pairs[usable[at]].load()
+        crops.append((_centre(blurry, multiple_of=multiple_of), _centre(sharp, multiple_of=multiple_of)))
+    return Held(crops=crops, num_left_out=len(pairs) - len(usable))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,22 +71,20 @@ class Validation:
 
 def validate(
     network: nn.Module,
-    pairs: "Sequence[Pair]",
+    held: Held,
     *,
     values: Values,
-    multiple_of: int,
     loss: Callable[[Tensor, Tensor], Tensor],
     device: torch.device,
     dtype: torch.dtype,
 ) -> Validation:
-    """Restore the centre crops (at most 256 px a side) of at most 16 pairs, spread evenly, and score them."""
+    """Restore the crops held out, and score them."""
     network.eval()
-    spread = np.unique(np.linspace(0, len(pairs) - 1, min(len(pairs), MAX_PICTURES)).round()).astype(int)
     signed = values is Values.SIGNED
     rows: list[tuple[float, ...]] = []
     with torch.inference_mode():
-        for index in spread:
-            blurry, sharp = (_centre(picture, multiple_of=multiple_of) for picture in pairs[index].load())
+        for crops in held.crops:
+            blurry, sharp = (from_integers(crop) for crop in crops)
             x, y = (_tensor(picture, signed=signed).to(device) for picture in (blurry, sharp))
             with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
                 output = network(x)
@@ -82,8 +116,8 @@ def _tensor(picture: NDArray[np.float32], *, signed: bool) -> Tensor:
     return tensor * 2 - 1 if signed else tensor
 
 
-def _centre(picture: NDArray[np.uint8], *, multiple_of: int) -> NDArray[np.float32]:
-    """The centre crop as float32 in [0, 1]; its sides are multiples of `multiple_of`."""
+def _centre(picture: Pixels, *, multiple_of: int) -> Pixels:
+    """The centre crop; its sides are multiples of `multiple_of`. A copy, so that the picture can go."""
     height, width = (min(CROP_PX, side) // multiple_of * multiple_of for side in picture.shape[:2])
     row, column = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
-    return picture[row : row + height, column : column + width].astype(np.float32) / np.float32(255)
+    return picture[row : row + height, column : column + width].copy()
