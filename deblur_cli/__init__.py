@@ -11,6 +11,8 @@ What a plugin author needs stands here too. Importing this module imports neithe
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from deblur_cli.blur.distributions import Choice, Constant, Integers, LogUniform, Uniform, greatest
+    from deblur_cli.blur.params import number
     from deblur_cli.host.declarations import (
         API,
         Archive,
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
         Metric,
         Model,
         Option,
+        Stage,
         Values,
         Weights,
     )
@@ -34,26 +37,39 @@ __version__ = "0.1.0"
 __all__ = [
     "API",
     "Archive",
+    "Choice",
+    "Constant",
     "Dataset",
     "Degradation",
     "Facts",
     "Geometry",
+    "Integers",
+    "LogUniform",
     "Loss",
     "Metric",
     "Model",
     "Option",
     "Recipe",
     "Restorer",
+    "Stage",
+    "Uniform",
     "Values",
     "Weights",
     "__version__",
+    "greatest",
     "hookimpl",
     "load",
     "models",
+    "number",
 ]
 
 _HOME = {
     **dict.fromkeys(__all__, "deblur_cli.host.declarations"),  # all but those below and what is defined here
+    **dict.fromkeys(
+        ("Choice", "Constant", "Integers", "LogUniform", "Uniform", "greatest"),
+        "deblur_cli.blur.distributions",
+    ),
+    "number": "deblur_cli.blur.params",
     "Recipe": "deblur_cli.host.recipes",
     "hookimpl": "deblur_cli.host.hookspecs",
     "Restorer": "deblur_cli.restore.restorer",

@@ -141,8 +141,8 @@ def load_command(name: str, entry: Entry) -> "ClickCommand":
 def spread_values(args: Sequence[str], several: set[str]) -> list[str]:
     """Repeat each option in `several` before every one of its values.
 
-    Values run up to the next option or `--`; commas separate values too, but not in a text with blanks or in the name of a
-    file that exists.
+    Values run up to the next option or `--`; commas separate values too, but not in a text with blanks or brackets, or in
+    the name of a file that exists.
 
     >>> spread_values(["--metrics", "psnr", "ssim", "-n", "3"], {"--metrics"})
     ['--metrics', 'psnr', '--metrics', 'ssim', '-n', '3']
@@ -175,7 +175,7 @@ def _without_flag_types(params: "list[Parameter]") -> "list[Parameter]":
 
 
 def _repeat(name: str, value: str) -> list[str]:
-    is_one = " " in value or os.path.exists(value)
+    is_one = any(sign in value for sign in " [{") or os.path.exists(value)
     parts = [value] if is_one else [part for part in value.split(",") if part]
     return [word for part in parts or [""] for word in (name, part)]
 

@@ -30,10 +30,9 @@ from deblur_cli.blur.pipeline import Operations
 from deblur_cli.blur.spec import Spec, Step, walk
 from deblur_cli.data.files import encode_png
 from deblur_cli.data.framing import smallest
-from deblur_cli.data.splits import SPLITS
 from deblur_cli.data.ledger import SCHEMA, Ledger, Record, Totals, totals_of
 from deblur_cli.data.sources import Item, Opener, Source
-from deblur_cli.data.splits import group_named, split_for
+from deblur_cli.data.splits import SPLITS, group_named, split_for
 from deblur_cli.data.synthesis import Opened, make_pairs, resized
 from deblur_cli.errors import MissingError, NotEnoughRoomError, PictureError, UsageError
 from deblur_cli.pictures.atomic import write_error
@@ -187,6 +186,9 @@ def _prepare(
 ) -> None:
     """Make the folders of `out`, or see that what is there is the beginning of the same."""
     out = ledger.out
+    origin = Path(plan["source"]["path"])
+    if out.resolve().is_relative_to(origin) or origin.is_relative_to(out.resolve()):
+        raise UsageError(f"cannot make a data set in {out}: it must lie outside of its source {origin}")
     if out.exists() and not out.is_dir():
         raise UsageError(f"cannot make a data set in {out}: it is a file")
     if overwrite:
@@ -297,7 +299,6 @@ def _end_with_parent() -> None:
 
 def versions() -> dict[str, str]:
     """Versions of what decides the bytes: pairs are made again bit for bit under equal ones."""
-    import cv2
     import PIL
     import scipy
     from PIL import features
@@ -308,7 +309,7 @@ def versions() -> dict[str, str]:
         "deblur_cli": __version__,
         "numpy": np.__version__,
         "scipy": scipy.__version__,
-        "opencv": cv2.__version__,
+        "opencv": import_opencv().__version__,
         "pillow": PIL.__version__,
         "libjpeg_turbo": features.version("libjpeg_turbo") or "",
     }

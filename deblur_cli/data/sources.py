@@ -23,16 +23,16 @@ from deblur_cli.blur.spec import Resize, SourceKind, Spec
 from deblur_cli.data.cifar10 import CifarPicture, batch_files, batch_folder
 from deblur_cli.data.cifar10 import pictures as cifar_pictures
 from deblur_cli.data.files import as_text, read_opaque
-from deblur_cli.data.frames import FolderFrames, FrameSource, Window, plan_windows
+from deblur_cli.data.frames import FrameSource, Window, plan_windows
 from deblur_cli.data.framing import resize
-from deblur_cli.data.splits import SPLITS
-from deblur_cli.data.listing import list_names, path_of
+from deblur_cli.data.listing import list_names, path_of, text_of
 from deblur_cli.data.pairs import FilePair
 from deblur_cli.data.photographs import pictures_named
 from deblur_cli.data.prepared import parted
 from deblur_cli.data.sets import open_pairs
+from deblur_cli.data.splits import SPLITS
 from deblur_cli.data.synthesis import Opened, sha256_of
-from deblur_cli.data.video import VIDEO_EXTENSIONS, VideoFrames
+from deblur_cli.data.video import VIDEO_EXTENSIONS, open_frames
 from deblur_cli.errors import MissingError, PictureError, UsageError
 from deblur_cli.host.manager import Host
 from deblur_cli.pictures.picture import Pixels
@@ -109,9 +109,12 @@ class PictureOpener:
     def find(self, record: Mapping[str, Any]) -> Item:
         """The file of that name."""
         name = record["source"]
-        if not (self.root / name).is_file():
+        key = name.encode()
+        if not (self.root / name).is_file():  # a name that is no text was escaped
+            key = next((found for found in list_names(self.root) if text_of(found) == name), b"")
+        if not key:
             raise MissingError(f"{record['name']} was made of {self.root / name}, which is not there")
-        return Item(index=record["index"], name=name, key=name.encode())
+        return Item(index=record["index"], name=name, key=key)
 
 
 class Pictures:
@@ -360,8 +363,7 @@ def open_source(path: Path, spec: Spec, host: Host) -> Source:
     if folder is not None and spec.source in (SourceKind.CIFAR10, SourceKind.IMAGES):
         return Cifar(path, folder)
     if spec.source is SourceKind.FRAMES:
-        frames = VideoFrames(path) if path.is_file() else FolderFrames(path)
-        return Windows(path, frames, spec, host.degradations)
+        return Windows(path, open_frames(path), spec, host.degradations)
     if path.suffix.lower() in VIDEO_EXTENSIONS and path.is_file():
         raise UsageError(
             f"{path} is a video, and {spec.name} takes {spec.source}; take a preset that averages frames, such as gopro_7_13"

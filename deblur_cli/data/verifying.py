@@ -9,12 +9,11 @@ from typing import Any
 from deblur_cli.blur.pipeline import Operations
 from deblur_cli.blur.spec import Resize, SourceKind
 from deblur_cli.data.files import encode_png, read_rgb
-from deblur_cli.data.frames import FolderFrames
 from deblur_cli.data.ledger import SCHEMA, Ledger
 from deblur_cli.data.making import versions, write_plainly
 from deblur_cli.data.sources import CifarOpener, Opener, PairOpener, PictureOpener, WindowOpener
 from deblur_cli.data.synthesis import MadePair, Opened, remake_pair, sha256_of
-from deblur_cli.data.video import VideoFrames
+from deblur_cli.data.video import open_frames
 from deblur_cli.errors import DeblurError, MissingError, UsageError
 
 Record = dict[str, Any]  # a JSON object
@@ -138,8 +137,7 @@ def _opener(described: dict[str, str], moved: Path | None, records: Sequence[Rec
             return PairOpener(root)
         case SourceKind.FRAMES:
             how = records[0].get("resize") if records else None
-            frames = FolderFrames(root) if root.is_dir() else VideoFrames(root)
-            return WindowOpener(frames=frames, size=None if how is None else Resize(**how))
+            return WindowOpener(frames=open_frames(root), size=None if how is None else Resize(**how))
 
 
 def _compare(
