@@ -455,7 +455,7 @@ def test_folders_of_splits_decide_over_the_shares_of_a_preset(host, tmp_path):
 
 def test_sharp_pictures_alone_ask_how_to_blur_them(host, tmp_path):
     noise(tmp_path / "photo.png", 1)
-    with pytest.raises(MissingError, match="it holds pictures: --blur NAME says how to blur them"):
+    with pytest.raises(MissingError, match="it holds pictures: say with --preset NAME how they are blurred"):
         open_pairs(host, tmp_path, split="val")
 
 

@@ -161,7 +161,9 @@ def _pairs_as_they_are(folder: Path, split: str) -> Sequence[Pair]:
         return pairs
     error = no_pairs(f"the folder {folder}", split, layout=ANY_LAYOUT, looked=looked)
     if not _all_pairs(folder, or_none=True) and len(pictures_below(folder)):
-        raise MissingError(f"{error}\n  it holds pictures: say with --preset NAME how they are blurred, or to train with --blur NAME")
+        raise MissingError(
+            f"{error}\n  it holds pictures: say with --preset NAME how they are blurred, or to train with --blur NAME"
+        )
     raise error
 
 
