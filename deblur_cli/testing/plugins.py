@@ -69,12 +69,13 @@ def import_paths_lead_somewhere(declaration: Declaration) -> None:
         case Metric() | Loss():
             paths = [declaration.function]
         case Dataset():
-            paths = [declaration.pairs]
+            paths = [declaration.pairs, declaration.sharp]
         case Degradation():
-            paths = [declaration.apply, declaration.params, declaration.draw]
+            paths = [declaration.params, declaration.apply, declaration.kernel, declaration.draw]
+            paths += [declaration.bound] if isinstance(declaration.bound, str) else []
         case _:
             paths = []
-    for path in paths:
+    for path in filter(None, paths):
         try:
             found = import_object(path)
         except (ImportError, AttributeError) as error:
