@@ -362,7 +362,7 @@ def _show(host: "Host", out: Path, count: int) -> int:
 
     target = out / "contact-sheet.png"
     drawn = draw_contact_sheet(out, count=count, target=target, operations=host.degradations)
-    console.note(f"{drawn} pairs with their kernels: {target}")
+    console.note(f"{drawn} {'pair' if drawn == 1 else 'pairs'} with kernels: {target}")
     return 0
 
 

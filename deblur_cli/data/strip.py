@@ -7,13 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from deblur_cli.blur.gaussian import Engine, Gaussian, apply
+from deblur_cli.blur.gaussian import Engine, Gaussian, blur_8_bit
 from deblur_cli.data.files import write_png
 from deblur_cli.data.synthesis import psnr_db
 from deblur_cli.errors import UsageError
 from deblur_cli.pictures.drawing import FRAMES, GAP_PX, INK, PAPER, QUIET, as_rgb, draw_frame, fitted, font_of
 from deblur_cli.pictures.regions import Region, find_detail
-from deblur_cli.pictures.scaling import from_integers, to_8_bit
 
 SMALL_PX = 128
 """Pictures up to this side are shown as large as they are or enlarged; greater ones reduced, with a detail below."""
@@ -59,7 +58,8 @@ def draw_strip(picture: NDArray[np.uint8], sigmas: Sequence[float], target: Path
 
 def blurred(picture: NDArray[np.uint8], sigma: float) -> NDArray[np.uint8]:
     """One picture of the strip."""
-    return to_8_bit(apply(from_integers(picture), Gaussian(sigma=sigma, engine=Engine.OPENCV_U8)))
+    params = Gaussian(sigma=sigma, engine=Engine.OPENCV_U8)  # refuses what is out of range
+    return blur_8_bit(picture, params.sigma) if params.sigma else picture
 
 
 def _tile(picture: NDArray[np.uint8], sigma: float, *, room: int, region: Region | None) -> Image.Image:
