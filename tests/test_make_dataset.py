@@ -639,3 +639,30 @@ def test_an_opencv_that_does_not_load_or_is_too_old_is_one_line_with_the_cure(
     assert ran.code == 4
     assert cure in ran.err
     assert "Traceback" not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("border", "flag"), [("replicate", cv2.BORDER_REPLICATE), ("reflect101", cv2.BORDER_REFLECT_101)]
+)
+@pytest.mark.parametrize("patch", ["none", "60x50"])
+def test_borders_are_those_of_opencv(run, sharp, tmp_path, border, flag, patch):
+    words = (
+        "--preset",
+        "gaussian",
+        "--set",
+        "step.0.sigma=2.0",
+        f"border={border}",
+        "--patch",
+        patch,
+        "--pairs",
+        "2",
+    )
+    assert run("make-dataset", sharp, tmp_path / "out", *words).code == 0
+    for record in records(tmp_path / "out"):
+        whole = read(sharp / record["source"]).astype(np.float64)
+        left, top = record["offset"]
+        blurred = cv2.GaussianBlur(whole, (17, 17), 2.0, borderType=flag)
+        width, height = record["size"]
+        made = read(tmp_path / "out" / "blur" / f"{record['name']}.png")
+        assert np.abs(made - blurred[top : top + height, left : left + width]).max() <= 0.5 + 1e-4
+    assert run("make-dataset", "--verify", tmp_path / "out").code == 0

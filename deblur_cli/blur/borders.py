@@ -13,6 +13,7 @@ class Border(StrEnum):
     """How a blur treats the edge."""
 
     REFLECT101 = "reflect101"  # mirrored at the centre of the outermost pixel
+    REPLICATE = "replicate"  # the outermost pixel goes on
     CROP_VALID = "crop-valid"  # only pixels that saw nothing but real data are kept
 
 

@@ -45,10 +45,16 @@ class Place:
         return Window(whole_height=self.whole_height, whole_width=self.whole_width, top=top, left=left)
 
     def cut(self, picture: Picture) -> Picture:
-        """What the steps see of a whole picture."""
-        top, right, bottom, left = self.seen
-        rows = slice(self.top - top, self.top + self.height + bottom)
-        return picture[rows, self.left - left : self.left + self.width + right]
+        """What the steps see of a whole picture; beyond its edge the outermost pixels go on."""
+        above, right, below, left = self.seen
+        top, bottom = self.top - above, self.top + self.height + below
+        first, last = self.left - left, self.left + self.width + right
+        piece = picture[max(top, 0) : bottom, max(first, 0) : last]
+        if piece.shape[:2] == (bottom - top, last - first):
+            return piece
+        rows = max(-top, 0), max(bottom - self.whole_height, 0)
+        columns = max(-first, 0), max(last - self.whole_width, 0)
+        return np.pad(piece, (rows, columns, (0, 0)), mode="edge")
 
     def keep(self, piece: Picture) -> Picture:
         """What is kept of what the steps saw, mirrored as drawn."""
@@ -97,21 +103,18 @@ def draw_place(picture: Pixels, spec: Spec, operations: Operations, *, streams: 
     """
     whole_height, whole_width = picture.shape[:2]
     edge = margin(spec, operations)
-    if spec.patch is None and not spec.flips:
-        height, width = whole_height - 2 * edge, whole_width - 2 * edge
-        return Place(
-            whole_height=whole_height, whole_width=whole_width, top=edge, left=edge, height=height, width=width,
-            seen=(edge, edge, edge, edge),
-        )  # fmt: skip
-    rng = streams(slot=PAIR_SLOT, role=Role.PARAMETERS)
     height, width = spec.patch or (whole_height - 2 * edge, whole_width - 2 * edge)
-    top, left = _corner(picture, spec, rng, height=height, width=width, edge=edge)
-    seen = (edge, edge, edge, edge)
-    if spec.border is not Border.CROP_VALID:
-        far = reach(spec, operations)
-        room = (top, whole_width - left - width, whole_height - top - height, left)
-        seen = (min(far, room[0]), min(far, room[1]), min(far, room[2]), min(far, room[3]))
-    flips = (bool(rng.random() < 0.5), bool(rng.random() < 0.5)) if spec.flips else (False, False)
+    top, left, flips = edge, edge, (False, False)
+    if spec.patch is not None or spec.flips:
+        rng = streams(slot=PAIR_SLOT, role=Role.PARAMETERS)
+        top, left = _corner(picture, spec, rng, height=height, width=width, edge=edge)
+        if spec.flips:
+            flips = (bool(rng.random() < 0.5), bool(rng.random() < 0.5))
+    far = edge if spec.border is Border.CROP_VALID else reach(spec, operations)
+    seen = (far, far, far, far)
+    if spec.border is Border.REFLECT101:  # the steps mirror by themselves where the picture ends
+        right, bottom = whole_width - left - width, whole_height - top - height
+        seen = (min(far, top), min(far, right), min(far, bottom), min(far, left))
     return Place(
         whole_height=whole_height, whole_width=whole_width, top=top, left=left, height=height, width=width,
         seen=seen, flips=flips,
