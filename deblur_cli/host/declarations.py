@@ -329,7 +329,8 @@ class Dataset:
         where the folder does not hold it
     sharp : import path of (root: Path, split: str) -> sequence of deblur_cli.data.SharpPicture, for a set without
         blurred pictures; `preset` then says how they are blurred unless the user does. One of `pairs` and `sharp` is given
-    folder : its folder below DEBLUR_DATA; splits : the names it has; layout : what is expected, for messages
+    folder : its folder below DEBLUR_DATA; layout : what is expected, for messages
+    splits : the parts its authors made, which are what `split` can be; of sharp pictures a preset divides val off train
     generated : whether it is made on the spot, so that no root is needed
     licence, credit : of the pictures; obtain : how a user gets them, one step a line
     archive : a file that `deblur datasets get` may download
