@@ -133,7 +133,7 @@ def test_all_other_keys_are_read() -> None:
         'output = { splits = { train = 0.5, rest = 0.5 } }\n[[step]]\nop = "frame_average"\nwindow = 7\nlight = "linear"\n'
     )
     assert spec.source is SourceKind.FRAMES
-    assert spec.resize == Resize(width=640, height=360, filter=Filter.AREA, antialias=True)
+    assert spec.resize == Resize(size=(640, 360), filter=Filter.AREA, antialias=True)
     assert (spec.light, spec.steps[0].light) == (Light.GAMMA22, Light.LINEAR)
     assert (spec.draws, spec.grid, spec.flips, spec.redraw) == (2, (2, 4), True, Redraw.NEVER)
     assert spec.output.splits == {"train": 0.5, "rest": 0.5}
@@ -238,7 +238,7 @@ def test_the_tiles_of_reds_have_the_size_of_the_report(name: str, tile: tuple[in
     spec = preset(name, OPERATIONS)
     assert spec.resize is not None
     assert spec.grid is not None
-    assert (spec.resize.height / spec.grid[0], spec.resize.width / spec.grid[1]) == tile
+    assert (spec.resize.size[1] / spec.grid[0], spec.resize.size[0] / spec.grid[1]) == tile
     assert (spec.output.splits["val"], spec.output.group) == (3000 / 24000, Group.FOLDER)
 
 
@@ -287,7 +287,7 @@ def test_overrides_reach_every_place_and_the_last_one_counts() -> None:
     assert isinstance(mix, Mix)
     assert [branch.p for branch in mix.branches[:3]] == [0.27, 0.2, 0.3]
     assert (spec.seed, spec.patch, spec.light, spec.resize) == (
-        7, (128, 64), Light.SRGB, Resize(width=300, height=200),
+        7, (128, 64), Light.SRGB, Resize(size=(300, 200)),
     )  # fmt: skip
     assert spec.output.splits == {"train": 0.9, "val": 0.05, "test": 0.04, "extra": 0.01}
     assert parse(spec.text) == spec

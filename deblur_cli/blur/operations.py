@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,11 @@ from deblur_cli.host.declarations import Degradation, Stage, import_object
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """A degradation with its code. Fields as in `Degradation`; `looks_around` is False only where bound is 0."""
+    """A degradation with its code. Fields as in `Degradation`.
+
+    looks_around : False only where bound is 0
+    random : whether `apply` or `kernel` draw anything; a generator costs as much as a small picture's blur
+    """
 
     name: str
     params: type[Any]
@@ -26,6 +31,7 @@ class Operation:
     stage: Stage
     places: bool
     looks_around: bool
+    random: bool
 
     @property
     def is_pointwise(self) -> bool:
@@ -40,13 +46,23 @@ def load_operation(declared: Degradation) -> Operation:
     Raises ImportError or AttributeError where a path leads nowhere.
     """
     kind = import_object(declared.params)
+    functions = {
+        name: import_object(path) for name in ("apply", "kernel") if (path := getattr(declared, name))
+    }
     return Operation(
         name=declared.name,
         params=kind,
         draw=import_object(declared.draw) if declared.draw else partial(draw_params, kind),
-        apply=import_object(declared.apply) if declared.apply else None,
-        kernel=import_object(declared.kernel) if declared.kernel else None,
+        apply=functions.get("apply"),
+        kernel=functions.get("kernel"),
         stage=declared.stage,
         places=declared.places,
         looks_around=declared.bound != 0,
+        random=any(map(_needs_generator, functions.values())),
     )
+
+
+def _needs_generator(function: Callable[..., Any]) -> bool:
+    """Whether it must be given one: where nothing is random its `rng` is None by default."""
+    rng = signature(function).parameters.get("rng")
+    return rng is None or rng.default is not None

@@ -305,10 +305,13 @@ def _apply(
     elif item.light != light:
         image, light = decode(encode(image, light), item.light), item.light
     place = {"window": window} if operation.places else {}
-    if operation.kernel is not None and (operation.apply is None or show):
-        kernel = operation.kernel(item.params, streams(slot=item.slot, role=Role.FIELD), **place)
-        kernels[item.slot] = kernel
+
+    def rng() -> np.random.Generator | None:
+        return streams(slot=item.slot, role=Role.FIELD) if operation.random else None
+
+    # Recorded where the blur is made of it, or where nothing else tells how large it came out.
+    if operation.kernel is not None and (operation.apply is None or operation.places or show):
+        kernels[item.slot] = operation.kernel(item.params, rng(), **place)
     if operation.apply is None:
         return _Lit(convolve(image, kernels[item.slot]), light)
-    rng = streams(slot=item.slot, role=Role.FIELD)
-    return _Lit(operation.apply(image, item.params, rng, **place), light)
+    return _Lit(operation.apply(image, item.params, rng(), **place), light)

@@ -90,12 +90,23 @@ class Filter(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resize:
-    """Before anything else. width, height : px; antialias : filter as wide as the reduction (Pillow) instead of 2 px."""
+    """Before anything else.
 
-    width: int
-    height: int
+    size : (width, height) in px, or None where `scale` is given, a factor for both
+    antialias : filter as wide as the reduction (Pillow's) instead of a fixed width
+    """
+
+    size: tuple[int, int] | None = None
+    scale: float | None = None
     filter: Filter = Filter.BILINEAR
     antialias: bool = False
+
+    def target(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width in px that a picture of this height and width gets."""
+        if self.size is not None:
+            return self.size[1], self.size[0]
+        assert self.scale is not None
+        return max(1, round(height * self.scale)), max(1, round(width * self.scale))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

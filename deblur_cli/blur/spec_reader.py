@@ -99,8 +99,8 @@ def _check_counts(spec: Spec, top: Table) -> None:
 
 def _check_sizes(spec: Spec, operations: Operations, top: Table) -> None:
     """Where the size of all pictures is known: something must be left, and a grid must divide it."""
-    if spec.resize is not None:
-        height, width = spec.resize.height, spec.resize.width
+    if spec.resize is not None and spec.resize.size is not None:
+        width, height = spec.resize.size
     elif spec.source is SourceKind.CIFAR10:
         height, width = 32, 32
     else:
@@ -124,15 +124,13 @@ def _read_resize(top: Table) -> Resize | None:
     table = top.table("resize")
     if table is None:
         return None
-    table.refuse_others(("size", "filter", "antialias"), owner="resize")
-    size = table.whole_pair("size", form="[width, height]")
-    if size is None:
-        if "size" not in table.content:
-            table.error("size", "missing; it must be [width, height]")
+    table.refuse_others(("size", "scale", "filter", "antialias"), owner="resize")
+    if len({"size", "scale"} & set(table.content)) != 1:
+        table.error("size", "either size = [width, height] or scale must be given")
         return None
     return Resize(
-        width=size[0],
-        height=size[1],
+        size=table.whole_pair("size", form="[width, height]"),
+        scale=table.number("scale", ge=0.01, le=16) if "scale" in table.content else None,
         filter=table.one_of("filter", Filter, default=Filter.BILINEAR),
         antialias=table.flag("antialias", default=False),
     )

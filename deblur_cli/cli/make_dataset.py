@@ -377,7 +377,7 @@ def _changes(
         changes.append(f"seed={seed}")
     if size is not None:
         width, height = _two(size, "--size")
-        changes.append(f"resize.size=[{width},{height}]")
+        changes += ["resize.scale=none", f"resize.size=[{width},{height}]"]
     if grid is not None:
         columns, rows = _two(grid, "--grid")
         changes.append(f"grid=[{rows},{columns}]")

@@ -72,7 +72,9 @@ class DrawnPair:
     def room(self) -> tuple[int, int]:
         """Height and width in px out of which crops can be cut; below 1 where the picture is too small for the blur."""
         how = self.spec.resize
-        height, width = (how.height, how.width) if how is not None else self.picture.size()
+        height, width = self.picture.size()
+        if how is not None:
+            height, width = how.target(height, width)
         edge = margin(self.spec, self.operations)
         if self.spec.border is not Border.CROP_VALID and min(height, width) <= reach(
             self.spec, self.operations

@@ -127,9 +127,12 @@ def resize(picture: Picture, how: Resize | None) -> Picture:
     Without `antialias` each pixel mixes 2 (bilinear) or 4 (bicubic) neighbours an axis, as cv2.resize and
     torch's interpolate do; with it, as many as the reduction takes in.
     """
-    if how is None or picture.shape[:2] == (how.height, how.width):
+    if how is None:
         return picture
-    size = how.width, how.height
+    height, width = how.target(*picture.shape[:2])
+    if picture.shape[:2] == (height, width):
+        return picture
+    size = width, height
     if how.antialias and how.filter is not Filter.AREA:
         from PIL import Image
 
@@ -144,7 +147,7 @@ def resize(picture: Picture, how: Resize | None) -> Picture:
         Filter.BILINEAR: cv2.INTER_LINEAR, Filter.AREA: cv2.INTER_AREA, Filter.BICUBIC: cv2.INTER_CUBIC
     }  # fmt: skip
     resized = cv2.resize(picture.astype(np.float32), size, interpolation=flags[how.filter])
-    return _rounded(resized.reshape(how.height, how.width, picture.shape[2]), like=picture)
+    return _rounded(resized.reshape(height, width, picture.shape[2]), like=picture)
 
 
 def tiles(height: int, width: int, grid: tuple[int, int] | None) -> list[Box]:

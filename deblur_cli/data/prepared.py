@@ -68,9 +68,8 @@ class PreparedPair:
     def size(self) -> tuple[int, int]:
         """Height and width in px."""
         how = self.spec.resize
-        height, width = self.spec.patch or (
-            (how.height, how.width) if how is not None else self.whole.pair.size()
-        )
+        whole = self.whole.pair.size()
+        height, width = self.spec.patch or (how.target(*whole) if how is not None else whole)
         rows, columns = self.spec.grid or (1, 1)
         return height // rows, width // columns
 
@@ -114,7 +113,9 @@ def prepare(
     ------
     PictureError : the pair is too small
     """
-    height, width = (spec.resize.height, spec.resize.width) if spec.resize is not None else sharp.shape[:2]
+    height, width = sharp.shape[:2]
+    if spec.resize is not None:
+        height, width = spec.resize.target(height, width)
     least_height, least_width = smallest(spec, operations)
     rows, columns = spec.grid or (1, 1)
     if height < max(least_height, rows) or width < max(least_width, columns):

@@ -27,7 +27,7 @@ from deblur_cli.blur.pipeline import (
     from_records,
 )
 from deblur_cli.blur.randomness import generator
-from deblur_cli.blur.spec import Resize, Spec
+from deblur_cli.blur.spec import Filter, Resize, Spec
 from deblur_cli.data.framing import Place, draw_place, resize, tiles
 from deblur_cli.errors import UsageError
 from deblur_cli.pictures.picture import Pixels
@@ -81,7 +81,7 @@ def make_pairs(
     index: int,
     draw: int,
     patch: int = 0,
-    with_kernels: bool = True,
+    with_kernels: bool = False,
 ) -> list[MadePair]:
     """Make the pair of one draw, or all tiles of it where the spec has a grid.
 
@@ -89,7 +89,7 @@ def make_pairs(
     ----------
     opened : the picture, at least as large as `smallest` says
     index, draw, patch : which random numbers
-    with_kernels : record size and centroid of every kernel, also of those not needed for the blur itself
+    with_kernels : find the kernels too of blurs that do without, which takes time
 
     Raises
     ------
@@ -137,13 +137,22 @@ def remake_pair(opened: Opened, record: Mapping[str, Any], operations: Operation
             streams=streams,
             light=parse_light(record["light"], folder=Path()),
         )
-        opened = resized(opened, Resize(**record["resize"]) if "resize" in record else None)
+        opened = resized(opened, resize_of(record))
         blurry, sharp, kernels = develop(opened, drawn, operations, with_kernels=False)
         grid = record.get("grid")
         box = tiles(sharp.shape[0], sharp.shape[1], grid and tuple(grid))[record.get("tile", 0)]
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise UsageError(f"the record of {record.get('name')} makes no sense ({error!r})") from error
     return _finished(blurry[box], sharp[box], dict(record), kernels)
+
+
+def resize_of(record: Mapping[str, Any]) -> Resize | None:
+    """How the picture of a record was resized first."""
+    how = record.get("resize")
+    if how is None:
+        return None
+    size = how["size"] and (how["size"][0], how["size"][1])
+    return Resize(size=size, scale=how["scale"], filter=Filter(how["filter"]), antialias=how["antialias"])
 
 
 def draw_pair(sharp: Pixels, spec: Spec, operations: Operations, *, index: int, number: int) -> Drawn:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from deblur_cli.blur.pipeline import Operations
-from deblur_cli.blur.spec import Resize, SourceKind
+from deblur_cli.blur.spec import SourceKind
 from deblur_cli.data.files import encode_png, read_rgb
 from deblur_cli.data.ledger import SCHEMA, Ledger
 from deblur_cli.data.making import versions, write_plainly
 from deblur_cli.data.sources import CifarOpener, Opener, PairOpener, PictureOpener, WindowOpener
-from deblur_cli.data.synthesis import MadePair, Opened, remake_pair, sha256_of
+from deblur_cli.data.synthesis import MadePair, Opened, remake_pair, resize_of, sha256_of
 from deblur_cli.data.video import open_frames
 from deblur_cli.errors import DeblurError, MissingError, UsageError
 
@@ -136,8 +136,7 @@ def _opener(described: dict[str, str], moved: Path | None, records: Sequence[Rec
         case SourceKind.PAIRS:
             return PairOpener(root)
         case SourceKind.FRAMES:
-            how = records[0].get("resize") if records else None
-            return WindowOpener(frames=open_frames(root), size=None if how is None else Resize(**how))
+            return WindowOpener(frames=open_frames(root), size=resize_of(records[0]) if records else None)
 
 
 def _compare(
