@@ -118,6 +118,8 @@ def test_a_batch_is_read_whole_for_those_who_want_all_of_it(tmp_path):
     images = read_batch(tmp_path / "cifar-10-batches-bin" / "data_batch_5.bin")
     assert images.flags.c_contiguous
     np.testing.assert_array_equal(images, written["data_batch_5"])
+    with pytest.raises(PictureError, match=r"cannot read .*nothing.bin: no such file"):
+        read_batch(tmp_path / "nothing.bin")
 
 
 def test_pictures_cost_no_memory_until_they_are_opened(tmp_path):

@@ -133,7 +133,7 @@ def read_batch(file: Path) -> NDArray[np.uint8]:
     try:
         records = np.fromfile(file, np.uint8, count * _RECORD)
     except OSError as error:
-        raise PictureError(f"cannot read {file}: {error.strerror}") from error
+        raise PictureError(f"cannot read {file}: {(error.strerror or str(error)).lower()}") from error
     return np.ascontiguousarray(_planes(records).transpose(0, 2, 3, 1))
 
 
@@ -186,7 +186,10 @@ def _in_class_folders(root: Path, split: str) -> Sequence[SharpPicture]:
 
 def _count(file: Path) -> int:
     """How many pictures a batch file holds."""
-    size = file.stat().st_size
+    try:
+        size = file.stat().st_size
+    except OSError as error:
+        raise PictureError(f"cannot read {file}: {(error.strerror or str(error)).lower()}") from error
     count, rest = divmod(size, _RECORD)
     if rest or not 0 < count <= BATCH:
         raise PictureError(
