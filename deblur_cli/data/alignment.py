@@ -7,7 +7,6 @@ any such estimate by some tenths of a pixel: it finds gross faults, such as a cr
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,9 +92,6 @@ def _inner(plane: Plane, *, sigma: float) -> Plane:
 def _detail(plane: Plane, window: Plane) -> float:
     """The root of the smaller eigenvalue of the structure tensor."""
     down, right = np.gradient(plane)
-    tensor = np.array([[_mean(a * b, window**2) for b in (right, down)] for a in (right, down)])
+    weights = np.square(window)
+    tensor = np.array([[np.average(a * b, weights=weights) for b in (right, down)] for a in (right, down)])
     return math.sqrt(max(0.0, float(np.linalg.eigvalsh(tensor)[0])))
-
-
-def _mean(values: NDArray[Any], weights: NDArray[Any]) -> float:  # `Any`: float32 or float64
-    return float(np.sum(values * weights) / np.sum(weights))

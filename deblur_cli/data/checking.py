@@ -66,7 +66,7 @@ def check_pairs(
                 shift = judged_shift(measured)
                 if shift is not None:
                     shifts.append(shift.length)
-                by_hand = recorded is None or recorded.rms_px is None
+                by_hand = recorded is None or not recorded.is_centred
                 slim = replace(
                     measured, thumbnail=None, faults=()
                 )  # the thumbnail is by far the greatest part

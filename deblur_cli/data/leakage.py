@@ -122,10 +122,10 @@ def _compare(
             twin = twins.get(few.digests[own])
             near = [(twin, 1.0)] if twin is not None else _likeness(few.rows[own], places, many, fine)
             for place, value in near:
-                if value >= POSSIBLE:
+                small = few.small[own] or many.small[place]
+                if value >= (LIKELY if small else POSSIBLE):
                     yield Likeness(
-                        first=few.keys[own], second=many.keys[place], value=value, same=twin is not None,
-                        small=few.small[own] or many.small[place],
+                        first=few.keys[own], second=many.keys[place], value=value, same=twin is not None, small=small
                     )  # fmt: skip
         done(len(block))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from deblur_cli.blur.light import decode
 from deblur_cli.blur.opencv import import_opencv
 from deblur_cli.data.alignment import UNKNOWN_RMS_PX, Plane, Shift, estimate_shift
 from deblur_cli.data.files import as_text
@@ -89,14 +90,13 @@ def measure(pair: Pair, recorded: Recorded | None) -> Measured:
     if blurry.grey.shape != sharp.grey.shape:
         return Measured(faults=tuple(faults), thumbnail=thumbnail(sharp.grey))
     excess, gain = _sharpness(blurry.grey, sharp.grey)
-    rms_px = UNKNOWN_RMS_PX if recorded is None or recorded.rms_px is None else recorded.rms_px
     return Measured(
         faults=tuple(faults),
         identical=np.array_equal(blurry.grey, sharp.grey),
         brightness=float(blurry.grey.mean(dtype=np.float64) - sharp.grey.mean(dtype=np.float64)),
         excess=excess,
         gain=gain,
-        shift=estimate_shift(sharp.grey, blurry.grey, rms_px=rms_px),
+        shift=_shift(blurry, sharp, recorded),
         thumbnail=thumbnail(sharp.grey),
     )
 
@@ -161,6 +161,18 @@ def _sharpness(blurry: Plane, sharp: Plane) -> tuple[float | None, float | None]
     if min(own, other) < _LEAST_GRADIENT or first.size == 0:
         return None, None
     return math.log2(own / other), float(np.mean(first * second)) / other
+
+
+def _shift(blurry: _Side, sharp: _Side, recorded: Recorded | None) -> Shift | None:
+    """In the light in which the pair was blurred, code values where that is not known."""
+    if recorded is None or not recorded.is_centred:
+        return estimate_shift(sharp.grey, blurry.grey)
+    first, second = (
+        np.float32(255) * decode(side.grey / np.float32(255), recorded.light) for side in (sharp, blurry)
+    )
+    return estimate_shift(
+        first, second, rms_px=UNKNOWN_RMS_PX if recorded.rms_px is None else recorded.rms_px
+    )
 
 
 def _gradients(plane: Plane) -> Plane:

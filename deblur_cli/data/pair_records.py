@@ -2,12 +2,16 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deblur_cli.blur.light import Light, WorkingLight, parse_light
 from deblur_cli.errors import UsageError
+
+_NO_BLUR = frozenset({"highlights", "noise", "jpeg", "identity"})
+_LINEAR = frozenset({"gaussian", "noise", "jpeg", "identity"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,12 +19,18 @@ class Recorded:
     """A pair's record in short.
 
     source : relative path of the picture it was made of
-    rms_px : root mean square radius of all its kernels together; None where not every blur has one
+    is_centred : its blur was made by steps that shift nothing; averaged frames and ready pairs move as they like
+    rms_px : root mean square radius of its kernels together, None where a step has none
+    light : in which it was blurred: in any other, edges seem to move towards the bright side
+    is_linear : that light was added up and nothing else; a median moves edges, and so does what is cut off at white
     blurry_sha256, sharp_sha256 : of the decoded pixels
     """
 
     source: str
+    is_centred: bool
     rms_px: float | None
+    light: WorkingLight
+    is_linear: bool
     blurry_sha256: str
     sharp_sha256: str
 
@@ -40,29 +50,25 @@ def read_records(folder: Path) -> dict[str, Recorded]:
         for number, line in enumerate(lines, start=1):
             try:
                 record = json.loads(line)
-                found[record["name"]] = Recorded(
-                    source=record["source"],
-                    rms_px=_rms_px(record),
-                    blurry_sha256=record["blur_sha256"],
-                    sharp_sha256=record["sharp_sha256"],
-                )
+                found[record["name"]] = _recorded(record)
             except (ValueError, KeyError, TypeError) as error:
                 raise UsageError(f"{path}:{number}: the record makes no sense ({error!r})") from error
     return found
 
 
-def _rms_px(record: Mapping[str, Any]) -> float | None:
-    """None for what moves as it likes: averaged frames, ready pairs, and steps that no kernel describes."""
-    if "source_blurry" in record:
-        return None
-    square = 0.0
-    for step in _applied(record["steps"]):
-        if "kernel" in step:
-            square += step["kernel"]["rms_px"] ** 2
-        elif step["op"] == "frame_average":
-            return None
-    return math.sqrt(square)
-
-
-def _applied(steps: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
-    return (step for step in steps if step.get("applied", True) and "branch" not in step)
+def _recorded(record: Mapping[str, Any]) -> Recorded:
+    steps = [step for step in record["steps"] if step.get("applied", True) and "branch" not in step]
+    blurs = [step for step in steps if step["op"] not in _NO_BLUR]
+    squares = [step["kernel"]["rms_px"] ** 2 if "kernel" in step else None for step in blurs]
+    light = next((step["light"] for step in blurs if "light" in step), record["light"])
+    return Recorded(
+        source=record["source"],
+        is_centred="source_blurry" not in record and all(step["op"] != "frame_average" for step in steps),
+        rms_px=None
+        if None in squares
+        else math.sqrt(sum(square for square in squares if square is not None)),
+        light=Light.SRGB if light.startswith("crf:") else parse_light(light, folder=Path()),
+        is_linear=all("kernel" in step or step["op"] in _LINEAR for step in steps),
+        blurry_sha256=record["blur_sha256"],
+        sharp_sha256=record["sharp_sha256"],
+    )

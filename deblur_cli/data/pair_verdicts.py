@@ -20,7 +20,7 @@ SCENE_SHIFT_PX = 1.0
 """A fault as the median of a scene, along either axis: motion goes to and fro, a wrong crop does not."""
 
 BRIGHTNESS_LEVELS = 16.0
-"""A fault in any pair. Real pairs differ by up to 11 levels: saturated light was averaged before it was cut off."""
+"""A fault, but for made pairs. Real ones differ by up to 11 levels: saturated light was averaged before it was cut off."""
 
 _LEAST_DETAIL = 0.3  # levels a px; below it the estimate of a shift may be anything
 _FEW = 3  # pairs; fewer make no scene
@@ -39,7 +39,7 @@ def judged_shift(measured: Measured) -> Shift | None:
 def judge_pair(pair: Pair, measured: Measured, recorded: Recorded | None) -> Iterator[Finding]:
     """What a pair's measures say of it alone. A shift limit grows where little detail makes its estimate uncertain."""
     shift = judged_shift(measured)
-    known = recorded is not None and recorded.rms_px is not None
+    known = recorded is not None and recorded.is_centred and recorded.is_linear
     if shift is not None and shift.length > SHIFT_PX:
         limit = (SHIFT_PX if known else FAR_PX) / min(1.0, shift.detail)
         yield _of_pair(
@@ -49,7 +49,10 @@ def judge_pair(pair: Pair, measured: Measured, recorded: Recorded | None) -> Ite
     if measured.brightness is not None and abs(measured.brightness) > BRIGHTNESS_LEVELS:
         side = "brighter" if measured.brightness > 0 else "darker"
         text = f"is {abs(measured.brightness):.1f} of 255 levels {side} than its sharp picture"
-        yield _of_pair(Check.BRIGHTNESS, Level.FAIL, pair, text, abs(measured.brightness))
+        level = (
+            Level.FAIL if recorded is None else Level.WARN
+        )  # noise in the dark brightens, and it is what was made
+        yield _of_pair(Check.BRIGHTNESS, level, pair, text, abs(measured.brightness))
     if measured.excess is not None and measured.gain is not None and recorded is None:
         times = 2**measured.excess
         text = f"has {times:.2f} times the gradient energy of its sharp picture"
