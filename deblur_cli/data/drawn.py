@@ -69,6 +69,10 @@ class DrawnPair:
         height, width = self.spec.patch
         return self.spec.patch if room[0] >= height and room[1] >= width else (0, 0)
 
+    def whole(self) -> "DrawnPair":
+        """The same without patch and flips of its own: all that can be kept of the picture."""
+        return replace(self, spec=replace(self.spec, patch=None, flips=False))
+
     def room(self) -> tuple[int, int]:
         """Height and width in px out of which crops can be cut; below 1 where the picture is too small for the blur."""
         how = self.spec.resize
@@ -76,7 +80,7 @@ class DrawnPair:
         if how is not None:
             height, width = how.target(height, width)
         edge = margin(self.spec, self.operations)
-        if self.spec.border is not Border.CROP_VALID and min(height, width) <= reach(
+        if self.spec.border is Border.REFLECT101 and min(height, width) <= reach(
             self.spec, self.operations
         ):
             return 0, 0  # it cannot be mirrored that far

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
@@ -230,9 +230,7 @@ def _is_redrawn(pair: "Pair") -> TypeGuard[DrawnPair]:
 
 def _whole(pair: "Pair") -> "Pair":
     """The pair without patches of its own: crops are the trainer's."""
-    if isinstance(pair, DrawnPair) and (pair.spec.patch is not None or pair.spec.flips):
-        return replace(pair, spec=replace(pair.spec, patch=None, flips=False))
-    return pair
+    return pair.whole() if isinstance(pair, DrawnPair) else pair
 
 
 def _window(picture: "Pixels", side: int, rng: np.random.Generator) -> tuple[slice, slice]:

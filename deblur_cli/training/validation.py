@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from deblur_cli.data.drawn import DrawnPair
 from deblur_cli.errors import MissingError
 from deblur_cli.host.declarations import Values
 from deblur_cli.metrics.full_reference import mse, psnr_from_mse, ssim
@@ -41,7 +42,7 @@ def held_crops(pairs: "Sequence[Pair]", *, multiple_of: int) -> Held:
     MissingError : no pair is large enough
     PictureError : one of them cannot be read
     """
-    usable = [number for number, pair in enumerate(pairs) if min(pair.size()) >= multiple_of]
+    usable = [number for number, pair in enumerate(pairs) if min(_fitting(pair).size()) >= multiple_of]
     if not usable:
         raise MissingError(
             f"none of the {len(pairs)} pairs held out for validation is large enough; it takes {multiple_of} px a side "
@@ -50,7 +51,7 @@ def held_crops(pairs: "Sequence[Pair]", *, multiple_of: int) -> Held:
     spread = np.linspace(0, len(usable) - 1, min(len(usable), MAX_PICTURES)).round().astype(int)
     crops = []
     for at in np.unique(spread):
-        blurry, sharp = pairs[usable[at]].load()
+        blurry, sharp = _fitting(pairs[usable[at]]).load()
         crops.append((_centre(blurry, multiple_of=multiple_of), _centre(sharp, multiple_of=multiple_of)))
     return Held(crops=crops, num_left_out=len(pairs) - len(usable))
 
@@ -108,6 +109,11 @@ def validate(
         blurry_psnr=psnr_from_mse(blurry_error),
         blurry_ssim=blurry_similarity,
     )
+
+
+def _fitting(pair: "Pair") -> "Pair":
+    """The pair; where the patches of its preset are larger than the picture, all of that."""
+    return pair.whole() if isinstance(pair, DrawnPair) and min(pair.size()) < 1 else pair
 
 
 def _tensor(picture: NDArray[np.float32], *, signed: bool) -> Tensor:
