@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from itertools import takewhile
 from pathlib import Path
 
 from deblur_cli.blur.overrides import Document, apply_overrides
@@ -102,6 +103,15 @@ def preset_text(name: str) -> str:
     near = difflib.get_close_matches(name, preset_names(), n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else f"presets: {', '.join(preset_names())}"
     raise UsageError(f'there is no preset "{name}"; {hint}')
+
+
+def preset_summary(name: str) -> str:
+    """The first sentence of the comment that a preset begins with."""
+    lines = preset_text(name).splitlines()
+    comment = " ".join(
+        line.removeprefix("#").strip() for line in takewhile(lambda line: line.startswith("#"), lines)
+    )
+    return re.split(r"(?<=[A-Za-z0-9)\]]{2})\. (?=[A-Z])|\.$", comment)[0]
 
 
 def preset(name: str, operations: Operations, *, overrides: Sequence[str] = ()) -> Spec:

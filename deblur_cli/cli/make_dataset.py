@@ -274,15 +274,16 @@ def _required(path: Path | None, name: str) -> Path:
 
 
 def _list_presets(host: "Host", *, json: bool) -> int:
-    from deblur_cli.blur.spec_file import preset, preset_names, preset_text
+    from deblur_cli.blur.spec_file import preset, preset_names, preset_summary
 
-    for name in preset_names():
-        spec = preset(name, host.degradations)
-        first = preset_text(name).partition("\n")[0].lstrip("# ")
-        if json:
-            console.json_line({"name": name, "source": spec.source.value, "summary": first})
-        else:
-            console.result(f"{name:<16} {spec.source.value:<8} {first}")
+    found = [(preset(name, host.degradations), preset_summary(name)) for name in preset_names()]
+    if json:
+        for spec, summary in found:
+            console.json_line({"name": spec.name, "source": spec.source.value, "summary": summary})
+    else:
+        console.table(
+            ("preset", "source", "what"), [(spec.name, spec.source.value, text) for spec, text in found]
+        )
     return 0
 
 
