@@ -5,7 +5,7 @@ The constructor checks the range, the spec reader checks keys and values by the 
 
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from enum import StrEnum
 from functools import cache
 from typing import Any, TypeVar, get_type_hints
@@ -118,14 +118,12 @@ def check_ranges(params: Any) -> None:
     ------
     UsageError : names the dataclass, the field, the value and the range
     """
-    for item in fields(params):
-        if "limits" not in item.metadata:
-            continue
-        limits, value = limits_of(item), getattr(params, item.name)
+    for name, limits in _ranges(type(params)):  # type: ignore[arg-type]  # classes can be hashed, see `_plan`
+        value = getattr(params, name)
         for single in value if isinstance(value, tuple) else (value,):
             if not limits.allow(single):
                 owner = type(params).__name__
-                raise UsageError(f"{owner}: {item.name} is {single!r}; it must be {limits.text()}")
+                raise UsageError(f"{owner}: {name} is {single!r}; it must be {limits.text()}")
 
 
 def complete(kind: type[Any], node: Mapping[str, Distribution]) -> dict[str, Distribution]:
@@ -163,15 +161,16 @@ def draw_params(kind: type[P], node: Mapping[str, Distribution], rng: np.random.
     UsageError : a value is outside its range, or one without a default is not in `node`
     """
     values = draw_values(kind, node, rng, number)
-    missing = [item.name for item in fields(kind) if item.name not in values and item.default is MISSING]  # type: ignore[arg-type]  # a dataclass
-    if missing:
-        raise UsageError(f"{kind.__name__}: {', '.join(missing)} is missing")
+    if len(values) < len(_plan(kind)):
+        missing = [item.name for item in fields(kind) if item.name not in values and item.default is MISSING]  # type: ignore[arg-type]  # a dataclass
+        if missing:
+            raise UsageError(f"{kind.__name__}: {', '.join(missing)} is missing")
     return kind(**values)
 
 
 def as_record(params: Any) -> dict[str, Any]:
     """Parameters as a JSON object: the values of the dataclass, never rounded."""
-    return asdict(params)
+    return {name: getattr(params, name) for name, _, _ in _plan(type(params))}
 
 
 def from_record(kind: type[P], record: Mapping[str, Any]) -> P:
@@ -197,6 +196,12 @@ def _plan(kind: type[Any]) -> tuple[tuple[str, Limits, Any], ...]:
 def _planned(kind: type[Any]) -> tuple[tuple[str, Limits, Any], ...]:
     hints = get_type_hints(kind)
     return tuple((item.name, limits_of(item), hints[item.name]) for item in fields(kind))
+
+
+@cache
+def _ranges(kind: type[Any]) -> tuple[tuple[str, Limits], ...]:
+    """Name and limits of each field that has a range."""
+    return tuple((item.name, limits_of(item)) for item in fields(kind) if "limits" in item.metadata)
 
 
 def _typed(value: Any, hint: Any) -> Any:

@@ -201,7 +201,8 @@ def _count(file: Path) -> int:
 @lru_cache(maxsize=len(_ALL))
 def _mapped(file: Path, modified_ns: int, size: int) -> NDArray[np.uint8]:
     """The planes of a batch file, read from the disk as they are touched. The file's state tells a new one from the old."""
-    return _planes(np.memmap(file, np.uint8, "r", shape=(size // _RECORD * _RECORD,)))
+    mapped = np.memmap(file, np.uint8, "r", shape=(size // _RECORD * _RECORD,))
+    return _planes(np.asarray(mapped))  # a plain array: slices of a memmap take several times as long
 
 
 def _planes(records: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deblur_cli.blur.light import Light, WorkingLight, parse_light
+from deblur_cli.blur.opencv import import_opencv
 from deblur_cli.blur.pipeline import (
     Kernel,
     Operations,
@@ -193,7 +194,11 @@ def develop(
 
 def psnr_db(blurry: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> float | None:
     """PSNR in dB, or None where the pictures are equal: JSON has no infinity."""
-    error = float(np.mean(np.square(np.subtract(blurry, sharp, dtype=np.float32)), dtype=np.float64))
+    cv2 = import_opencv()
+    squares = round(
+        cv2.norm(blurry, sharp, cv2.NORM_L2SQR)
+    )  # whole, but OpenCV takes a root and squares that
+    error = squares / sharp.size
     return 10 * math.log10(255**2 / error) if error else None
 
 
