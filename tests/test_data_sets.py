@@ -514,6 +514,35 @@ def test_a_name_in_the_listing_costs_less_than_200_bytes(tmp_path):
     assert peak / 1000 < 200
 
 
+@pytest.mark.parametrize("last", [False, True], ids=["before the pixels", "after them"])
+def test_the_size_of_a_turned_png_is_that_of_the_upright_picture(tmp_path: Path, *, last: bool) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6  # by a quarter
+    path = tmp_path / "turned.png"
+    write(path, exif=turned)
+    if last:  # as others write it; Pillow puts it first
+        content = path.read_bytes()
+        start = content.index(b"eXIf") - 4
+        chunk = content[start : start + 12 + int.from_bytes(content[start : start + 4])]
+        end = content.index(b"IEND") - 4
+        path.write_bytes(content[:start] + content[start + len(chunk) : end] + chunk + content[end:])
+    pair = FilePair(name="turned", blurry=path, sharp=path)
+    assert pair.size() == pair.load()[1].shape[:2] == (12, 8)
+
+
+def test_the_size_of_a_png_is_told_without_its_pixels(tmp_path: Path) -> None:
+    path = tmp_path / "plain.png"
+    write(path, size=(64, 48))
+    content = bytearray(path.read_bytes())
+    pixels = content.index(b"IDAT") + 4
+    content[pixels + 8 : pixels + 12] = b"\0\0\0\0"
+    path.write_bytes(content)
+    pair = FilePair(name="plain", blurry=path, sharp=path)
+    assert pair.size() == (48, 64)
+    with pytest.raises(PictureError, match=r"plain\.png"):
+        pair.load()
+
+
 @pytest.mark.realdata
 @pytest.mark.parametrize(
     ("name", "counts", "shape"),

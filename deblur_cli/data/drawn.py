@@ -77,14 +77,7 @@ class DrawnPair:
         """Height and width in px out of which crops can be cut; below 1 where the picture is too small for the blur."""
         how = self.spec.resize
         height, width = self.picture.size()
-        if how is not None:
-            height, width = how.target(height, width)
-        edge = margin(self.spec, self.operations)
-        if self.spec.border is Border.REFLECT101 and min(height, width) <= reach(
-            self.spec, self.operations
-        ):
-            return 0, 0  # it cannot be mirrored that far
-        return height - 2 * edge, width - 2 * edge
+        return self._room_of(*(how.target(height, width) if how is not None else (height, width)))
 
     def load(self) -> tuple[Pixels, Pixels]:
         """Blurry and sharp, both (H, W, 3) uint8.
@@ -112,7 +105,7 @@ class DrawnPair:
         PictureError : the picture is too small
         """
         first, _ = halves(self.spec, self.operations)
-        height, width = self.room()
+        height, width = self._room_of(*opened.sharp.shape[:2])
         spec = replace(first, patch=(min(side, height), min(side, width)))
         self._require_room(opened, spec)
         drawn = draw_pair(
@@ -144,6 +137,13 @@ class DrawnPair:
             light=last.light,
         )
         return _rgb(to_8_bit(degraded.blurry)), _rgb(latent.sharp)
+
+    def _room_of(self, height: int, width: int) -> tuple[int, int]:
+        """`room` of a picture that has been read and resized."""
+        edge = margin(self.spec, self.operations)
+        if self.spec.border is Border.REFLECT101 and min(height, width) <= reach(self.spec, self.operations):
+            return 0, 0  # it cannot be mirrored that far
+        return height - 2 * edge, width - 2 * edge
 
     def _made(self, opened: Opened, spec: Spec, draw: Draw) -> tuple[Pixels, Pixels]:
         self._require_room(opened, spec)

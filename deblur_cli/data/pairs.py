@@ -2,6 +2,7 @@
 
 import logging
 import os
+import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,11 +151,26 @@ def picture_size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as picture:
             width, height = picture.size
+            if picture.format == "PNG" and "exif" not in picture.info and not _png_may_be_turned(path):
+                return height, width
             if picture.getexif().get(0x0112) in rotated:
                 width, height = height, width
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError):
         return read_rgb(path).shape[:2]  # not Pillow's: a format that another reader knows, or a clear error
     return height, width
+
+
+def _png_may_be_turned(path: Path) -> bool:
+    """Whether a chunk may hold an orientation. It may stand at the end, where Pillow decodes all to find it."""
+    with path.open("rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            start = file.read(min(length, 32))
+            if kind == b"eXIf" or start.startswith((b"Raw profile type", b"XML:com.adobe.xmp")):
+                return True
+            file.seek(length - len(start) + 4, os.SEEK_CUR)
+    return False
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
