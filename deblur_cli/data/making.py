@@ -30,8 +30,8 @@ from deblur_cli.blur.pipeline import Operations
 from deblur_cli.blur.spec import Spec, Step, walk
 from deblur_cli.data.files import encode_png
 from deblur_cli.data.framing import smallest
+from deblur_cli.data.items import Item, Opener, Source
 from deblur_cli.data.ledger import SCHEMA, Ledger, Record, Totals, totals_of
-from deblur_cli.data.sources import Item, Opener, Source
 from deblur_cli.data.splits import SPLITS, group_named, split_for
 from deblur_cli.data.synthesis import Opened, make_pairs, resized
 from deblur_cli.errors import MissingError, NotEnoughRoomError, PictureError, UsageError
@@ -127,7 +127,7 @@ class Workshop:
         except PictureError as error:
             for record in records:
                 for path in self.ledger.pictures(record["name"]):
-                    path.unlink(missing_ok=True)
+                    Path(path).unlink(missing_ok=True)
             reason = error.reason if isinstance(error, WindowRefused) else None
             return [{"left_out": item.name, "because": str(error), "reason": reason}]
         return records
@@ -155,12 +155,14 @@ class Workshop:
             )
 
 
-def write_plainly(path: Path, data: bytes) -> None:
+def write_plainly(path: str, data: bytes) -> None:
     """Write a file without waiting for the disk: the records prove that it is whole."""
     try:
-        path.write_bytes(data)
+        with open(path, "wb", buffering=0) as file:
+            while data:  # a disk that gets full takes a part before it refuses the rest
+                data = data[file.write(data) :]
     except OSError as error:
-        path.unlink(missing_ok=True)
+        Path(path).unlink(missing_ok=True)
         raise write_error(error, path) from error
 
 

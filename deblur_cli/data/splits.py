@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Collection, Mapping
+from functools import cache
 
 from deblur_cli.blur.spec import Group
 
@@ -55,12 +56,9 @@ def split_for(
     return split_of(group, seed=seed, shares=training_shares(parts, shares))
 
 
-def training_shares(parts: Collection[str], shares: Mapping[str, float]) -> dict[str, float]:
+def training_shares(parts: Collection[str], shares: Mapping[str, float]) -> Mapping[str, float]:
     """How the training part of a source is divided, summing to 1. Parameters as of `split_for`."""
-    lacking = () if "val" in parts else ("val",) if "test" in parts else ("val", "test")
-    wanted = {name: share for name, share in shares.items() if name == "train" or name in lacking}
-    total = sum(wanted.values())
-    return {name: share / total for name, share in wanted.items()} if total > 0 else {"train": 1.0}
+    return _training_shares(frozenset(parts), tuple(shares.items()))
 
 
 def candidates(split: str, *, parts: Collection[str], shares: Mapping[str, float]) -> tuple[str, ...]:
@@ -75,3 +73,11 @@ def candidates(split: str, *, parts: Collection[str], shares: Mapping[str, float
 def group_named(name: str, by: Group) -> str:
     """The group of a picture by its relative path: its folder where that stays together and there is one, else itself."""
     return (name.rpartition("/")[0] if by is Group.FOLDER else "") or name
+
+
+@cache  # asked for each picture
+def _training_shares(parts: frozenset[str], shares: tuple[tuple[str, float], ...]) -> Mapping[str, float]:
+    lacking = () if "val" in parts else ("val",) if "test" in parts else ("val", "test")
+    wanted = {name: share for name, share in shares if name == "train" or name in lacking}
+    total = sum(wanted.values())
+    return {name: share / total for name, share in wanted.items()} if total > 0 else {"train": 1.0}

@@ -195,9 +195,8 @@ def develop(
 def psnr_db(blurry: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> float | None:
     """PSNR in dB, or None where the pictures are equal: JSON has no infinity."""
     cv2 = import_opencv()
-    squares = round(
-        cv2.norm(blurry, sharp, cv2.NORM_L2SQR)
-    )  # whole, but OpenCV takes a root and squares that
+    # A whole number, but OpenCV takes its root and squares that again.
+    squares = round(cv2.norm(blurry, sharp, cv2.NORM_L2SQR))
     error = squares / sharp.size
     return 10 * math.log10(255**2 / error) if error else None
 

@@ -9,11 +9,13 @@ from typing import Any
 from deblur_cli.blur.pipeline import Operations
 from deblur_cli.blur.spec import SourceKind
 from deblur_cli.data.files import encode_png, read_rgb
+from deblur_cli.data.items import Opener
 from deblur_cli.data.ledger import SCHEMA, Ledger
 from deblur_cli.data.making import versions, write_plainly
-from deblur_cli.data.sources import CifarOpener, Opener, PairOpener, PictureOpener, WindowOpener
+from deblur_cli.data.picture_sources import CifarOpener, PairOpener, PictureOpener
 from deblur_cli.data.synthesis import MadePair, Opened, remake_pair, resize_of, sha256_of
 from deblur_cli.data.video import open_frames
+from deblur_cli.data.window_source import WindowOpener
 from deblur_cli.errors import DeblurError, MissingError, UsageError
 
 Record = dict[str, Any]  # a JSON object
@@ -156,7 +158,7 @@ def _compare_files(made: MadePair, record: Record, ledger: Ledger, *, mend: bool
     problem = None
     for path, pixels in zip(ledger.pictures(record["name"]), (made.blurry, made.sharp), strict=True):
         try:
-            found = read_rgb(path)[..., : pixels.shape[2]]
+            found = read_rgb(Path(path))[..., : pixels.shape[2]]
             same = sha256_of(found) == sha256_of(pixels)
         except DeblurError:
             same = False
