@@ -13,7 +13,7 @@ from deblur_cli.blur.borders import Window
 from deblur_cli.blur.camera_shake import CameraShake
 from deblur_cli.blur.distributions import Constant, Distribution, LogUniform, Uniform
 from deblur_cli.blur.params import as_record, complete, draw_params, from_record
-from deblur_cli.blur.poses import Camera, Poses, focal_px, splat
+from deblur_cli.blur.poses import Camera, Poses, focal_px
 from deblur_cli.blur.randomness import Role, generator
 from deblur_cli.errors import PictureError, UsageError
 
@@ -328,15 +328,6 @@ def test_a_kernel_grows_with_the_picture_but_not_with_the_place_of_the_piece():
     assert np.array_equal(camera_shake.kernel(params, rng(4), window=piece), small)
     large = camera_shake.kernel(params, rng(4), window=whole(1200, 1600))
     assert centroid_and_rms(large)[2] == pytest.approx(4 * centroid_and_rms(small)[2], rel=0.1)
-
-
-def test_a_splat_shares_each_point_out_bilinearly():
-    corner = splat(np.array([(1.25, -0.5)]))
-    assert np.array_equal(corner[1:3, 3:5], [[0.375, 0.125], [0.375, 0.125]])
-    assert corner.shape == (5, 5)
-    at_the_edge = splat(np.array([(-2.0, 2.0), (2.0, 0.0)]))
-    assert at_the_edge.shape == (5, 5)
-    assert at_the_edge[4, 0] == at_the_edge[2, 4] == 0.5
 
 
 def test_a_patch_is_blurred_as_the_same_place_of_the_whole_picture():

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from deblur_cli.blur.borders import Window, require_room
 from deblur_cli.blur.distributions import Constant, Distribution, LogUniform, Uniform, greatest
+from deblur_cli.blur.kernels import splat
 from deblur_cli.blur.params import check_ranges, number
-from deblur_cli.blur.poses import Camera, Floats, Poses, focal_px, project, splat
+from deblur_cli.blur.poses import Camera, Floats, Poses, focal_px, project
 from deblur_cli.blur.warping import Float, mean_of_warps
 
 _TIMES = 257

@@ -85,25 +85,6 @@ def project(homographies: Floats, points: Floats) -> Floats:
     return projected
 
 
-def splat(displacements: Floats) -> Floats:
-    """The kernel of a point that stands at each of (N, 2) displacements (x, y in px) for equal times.
-
-    Each shares itself out bilinearly over its four pixels. Odd square, float64, sums to 1; its middle is displacement 0.
-    """
-    radius = math.ceil(np.abs(displacements).max())
-    side = 2 * radius + 2  # one more for the neighbours of those exactly at the edge, with weight 0
-    low = np.floor(displacements).astype(np.intp)
-    share = displacements - low
-    kernel = np.zeros((side, side))
-    for dy in (0, 1):
-        for dx in (0, 1):
-            weight = np.abs(1 - dx - share[:, 0]) * np.abs(1 - dy - share[:, 1])
-            np.add.at(kernel, (low[:, 1] + radius + dy, low[:, 0] + radius + dx), weight)
-    kernel = kernel[:-1, :-1]
-    whole: Floats = kernel / kernel.sum()
-    return whole
-
-
 def _rotations_less_identity(angles: Floats) -> Floats:
     """R - 1 for rotation vectors (N, 3), by Rodrigues' formula; exactly 0 for no rotation, and accurate near it."""
     squared = (angles**2).sum(axis=1)[:, None, None]

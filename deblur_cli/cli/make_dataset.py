@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deblur_cli.cli import console
+from deblur_cli.cli import console, dataset_looks
 from deblur_cli.cli.options import Json, Quiet, Verbose
 
 if TYPE_CHECKING:
     from deblur_cli.blur.spec import Spec
+    from deblur_cli.data.items import Source
     from deblur_cli.data.ledger import Totals
-    from deblur_cli.data.sources import Source
     from deblur_cli.host.manager import Host
 
 _WHAT, _HOW_MANY, _WORK, _LOOK = "What is made", "How many, and how large", "How the work goes", "Look"
@@ -239,17 +239,19 @@ def make_dataset(
 
     host = Host.discover()
     if list_presets:
-        return _list_presets(host, json=json)
+        return dataset_looks.list_presets(host, json=json)
     if show_preset is not None:
-        return _show_preset(show_preset)
+        return dataset_looks.show_preset(show_preset)
     if describe is not None:
-        return _describe(host, describe, json=json)
+        return dataset_looks.describe(host, describe, json=json)
     if verify is not None:
-        return _verify(host, verify, source=source, only=only or [], sample=sample, mend=mend, json=json)
+        return dataset_looks.verify(
+            host, verify, source=source, only=only or [], sample=sample, mend=mend, json=json
+        )
     if strip is not None:
-        return _strip(_required(source, "SOURCE"), strip)
+        return dataset_looks.strip(_required(source, "SOURCE"), strip)
     if show and preset is None and spec is None and out is None:
-        return _show(host, _required(source, "OUT"), show)
+        return dataset_looks.sheet(host, _required(source, "OUT"), show)
     changes = _changes(seed=seed, size=size, grid=grid, patch=patch, split=split or [])
     made_by = _spec(host, preset, spec, [*(set_ or []), *changes], pairs=pairs)
     found = _source(host, _required(source, "SOURCE"), made_by)
@@ -260,7 +262,7 @@ def make_dataset(
         raise UsageError("--resume keeps what --overwrite removes; give one of them")
     totals = _make(host, found, target, made_by, workers=workers, overwrite=overwrite, resume=resume)
     if show:
-        _show(host, target, show)
+        dataset_looks.sheet(host, target, show)
     _say_made(target, totals, json=json)
     return 1 if totals.left_out else 0
 
@@ -271,100 +273,6 @@ def _required(path: Path | None, name: str) -> Path:
     if path is None:
         raise UsageError(f"{name} is missing: deblur make-dataset SOURCE OUT --preset NAME")
     return path
-
-
-def _list_presets(host: "Host", *, json: bool) -> int:
-    from deblur_cli.blur.spec_file import preset, preset_names, preset_summary
-
-    found = [(preset(name, host.degradations), preset_summary(name)) for name in preset_names()]
-    if json:
-        for spec, summary in found:
-            console.json_line({"name": spec.name, "source": spec.source.value, "summary": summary})
-    else:
-        console.table(
-            ("preset", "source", "what"), [(spec.name, spec.source.value, text) for spec, text in found]
-        )
-    return 0
-
-
-def _show_preset(name: str) -> int:
-    from deblur_cli.blur.spec_file import preset_text
-
-    console.result(preset_text(name).rstrip("\n"))
-    return 0
-
-
-def _describe(host: "Host", name: str, *, json: bool) -> int:
-    from dataclasses import asdict
-
-    from deblur_cli.blur.describe import describe_operation
-
-    operation = host.degradation(name)
-    rows = describe_operation(operation)
-    if json:
-        console.json_line(
-            {
-                "name": operation.name,
-                "summary": operation.summary,
-                "parameters": [asdict(row) for row in rows],
-            }
-        )
-        return 0
-    console.result(f"{operation.name}: {operation.summary}")
-    if rows:
-        cells = [list(asdict(row).values()) for row in rows]
-        console.table(list(asdict(rows[0])), cells)
-    return 0
-
-
-def _verify(
-    host: "Host", out: Path, *, source: Path | None, only: list[str], sample: int, mend: bool, json: bool
-) -> int:
-    from deblur_cli.data.verifying import verify
-
-    with console.steps("making pairs again") as report:
-        found = verify(
-            out,
-            host.degradations,
-            source=source,
-            only=only,
-            sample=sample or None,
-            mend=mend,
-            progress=report,
-        )
-    for change in found.versions:
-        console.warn(f"{out} was made with {change}: equal bytes are promised for equal versions only")
-    if json:
-        console.json_line(
-            {"checked": found.checked, "different": found.different, "versions": found.versions}
-        )
-    else:
-        for name, problem in found.different.items():
-            console.result(f"{name}: {problem}")
-        console.result(f"{out}: {found.checked} pairs made again, {len(found.different)} differ")
-    return 3 if found.different else 0
-
-
-def _strip(source: Path, target: Path) -> int:
-    from deblur_cli.data.files import find_pictures, read_rgb
-    from deblur_cli.data.strip import draw_strip
-    from deblur_cli.errors import MissingError
-
-    pictures = find_pictures(source)
-    if not pictures:
-        raise MissingError(f"no pictures in {source}")
-    draw_strip(read_rgb(pictures[0]), (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0), target)
-    console.result(str(target))
-    return 0
-
-
-def _show(host: "Host", out: Path, count: int) -> int:
-    from deblur_cli.data.contact_sheet import draw_contact_sheet
-
-    target = out / "contact-sheet.png"
-    drawn = draw_contact_sheet(out, count=count, target=target, operations=host.degradations)
-    console.note(f"{drawn} {'pair' if drawn == 1 else 'pairs'} with kernels: {target}")
-    return 0
 
 
 def _changes(
