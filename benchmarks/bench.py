@@ -14,6 +14,7 @@ from pathlib import Path
 import files
 import memory
 import networks
+import on_the_fly
 import shake
 import starting
 import torch
@@ -35,6 +36,7 @@ class Settings:
     picture: tuple[int, int]  # the same for files
     megapixels: tuple[int, ...]  # for memory
     shaken: int  # height and width in pixels, for camera shake
+    crop: tuple[int, int]  # side in pixels, and how many in a round, for blur on the fly
 
 
 PARTS: dict[str, Callable[[Settings], list[Row]]] = {
@@ -42,6 +44,7 @@ PARTS: dict[str, Callable[[Settings], list[Row]]] = {
     "files": lambda s: files.run(repeats=s.repeats, clock=s.clock, height=s.picture[0], width=s.picture[1]),
     "memory": lambda s: memory.run(megapixels=s.megapixels),
     "shake": lambda s: shake.run(repeats=s.repeats, clock=s.clock, side=s.shaken),
+    "on-the-fly": lambda s: on_the_fly.run(repeats=s.repeats, clock=s.clock, side=s.crop[0], count=s.crop[1]),
     "bfloat16": lambda s: _networks(torch.bfloat16, s),
     "float32": lambda s: _networks(torch.float32, s),
 }
@@ -60,6 +63,7 @@ def main(words: Sequence[str] | None = None) -> None:
         picture=(300, 400) if options.quick else (3000, 4000),
         megapixels=(1, 2) if options.quick else (12, 48, 108),
         shaken=100 if options.quick else 1000,
+        crop=(32, 4) if options.quick else (128, 64),
     )
     rows = []
     for name in options.only or PARTS:
