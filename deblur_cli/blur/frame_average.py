@@ -65,9 +65,9 @@ class FrameAverage:
 class Refusal(StrEnum):
     """Why a window of frames is left out."""
 
-    CUT = "cut"
-    GHOST = "ghost"
-    SIZE = "size"
+    CUT = "there is a cut between frames"
+    GHOST = "neighbouring frames move too far"
+    SIZE = "frames differ in size"
 
 
 class WindowRefused(PictureError):

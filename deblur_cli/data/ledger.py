@@ -1,5 +1,6 @@
 """The folder of a data set that is made: its files, what proves that a part of it is complete, and the end of the work."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -168,6 +169,9 @@ class Ledger:
         shutil.rmtree(self.work, ignore_errors=True)
         for path in _made_files(self.out):
             path.unlink()
+        for folder in (self.out / "blur", self.out / "sharp", self.out / "splits", self.out):
+            with contextlib.suppress(OSError):  # something else lies in it, or it was never made
+                folder.rmdir()
 
     def is_empty(self) -> bool:
         """Whether there is nothing in the folder, or no folder."""

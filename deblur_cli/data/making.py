@@ -85,9 +85,8 @@ def make_dataset(
             progress(done, len(source))
     totals = ledger.finish(starts, plan, SPLITS)
     if totals.pairs == 0:
-        first = next(iter(totals.left_out.items()), None)
-        reason = f"{first[0]}: {first[1]}" if first else f"left out: {dict(totals.refused)}"
-        raise MissingError(f"none of the {len(source)} items could be used; {reason}")
+        ledger.clear()
+        raise MissingError(f"none of the {len(source)} items could be used; {_why(totals)}")
     return totals
 
 
@@ -164,6 +163,15 @@ def write_plainly(path: str, data: bytes) -> None:
     except OSError as error:
         Path(path).unlink(missing_ok=True)
         raise write_error(error, path) from error
+
+
+def _why(totals: Totals) -> str:
+    """Why nothing could be made: the first reason, or how often windows were refused."""
+    for name, reason in totals.left_out.items():
+        return f"{name}: {reason}"
+    return ", ".join(
+        f"{count} windows of frames left out: {reason}" for reason, count in totals.refused.items()
+    )
 
 
 def _plan(source: Source, spec: Spec) -> dict[str, Any]:
