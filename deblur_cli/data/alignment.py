@@ -22,6 +22,7 @@ UNKNOWN_RMS_PX = 3.0
 _BORDER_PX = 48
 _LEAST_SIGMA_PX = 3.0
 _STEPS_PER_PX = 50
+_MOST_PASSES = 4
 
 Plane = NDArray[np.float32]
 
@@ -67,26 +68,41 @@ def estimate_shift(sharp: Plane, blurry: Plane, *, rms_px: float = UNKNOWN_RMS_P
     if min(sharp.shape) < SMALLEST_SIDE:
         return None
     sigma = max(_LEAST_SIGMA_PX, 2 * rms_px)
-    first, second = (_inner(plane, sigma=sigma) for plane in (sharp, blurry))
-    window = np.outer(np.hanning(first.shape[0]), np.hanning(first.shape[1])).astype(np.float32)
-    detail = _detail(first, window)
+    first, second = (import_opencv().GaussianBlur(plane, (0, 0), sigma) for plane in (sharp, blurry))
+    border = _border(sharp)
+    fixed = _piece(first, border, right=0, down=0)
+    window = np.outer(np.hanning(fixed.shape[0]), np.hanning(fixed.shape[1])).astype(np.float32)
+    detail = _detail(fixed, window)
     if not (np.ptp(first) and np.ptp(second)):
         return Shift(right=0.0, down=0.0, detail=0.0)
-    (down, right), _, _ = phase_cross_correlation(  # type: ignore[no-untyped-call]  # scikit-image has no types
-        (second - second.mean()) * window,
-        (first - first.mean()) * window,
-        upsample_factor=_STEPS_PER_PX,
-        normalization=None,
-    )
-    return Shift(right=float(right), down=float(down), detail=detail)
+    right = down = 0
+    for _ in range(_MOST_PASSES):
+        moved = _piece(second, border, right=right, down=down)
+        (more_down, more_right), _, _ = phase_cross_correlation(  # type: ignore[no-untyped-call]  # no types there
+            (moved - moved.mean()) * window,
+            (fixed - fixed.mean()) * window,
+            upsample_factor=_STEPS_PER_PX,
+            normalization=None,
+        )
+        found = Shift(right=right + float(more_right), down=down + float(more_down), detail=detail)
+        # The window stays where it is and pulls a large shift towards 0; so look again from where it points to.
+        before = right, down
+        right, down = (max(-border, min(border, round(value))) for value in (found.right, found.down))
+        if (right, down) == before:
+            break
+    return found
 
 
-def _inner(plane: Plane, *, sigma: float) -> Plane:
-    """Prefiltered, without the border that the filter and the blur itself spoil."""
+def _border(plane: Plane) -> int:
+    """What the filter and the blur itself spoil, in px."""
     shortest = min(plane.shape)
-    border = _BORDER_PX if shortest - 2 * _BORDER_PX >= SMALLEST_SIDE else shortest // 8
-    smooth: Plane = import_opencv().GaussianBlur(plane, (0, 0), sigma)
-    return smooth[border:-border, border:-border]
+    return _BORDER_PX if shortest - 2 * _BORDER_PX >= SMALLEST_SIDE else shortest // 8
+
+
+def _piece(plane: Plane, border: int, *, right: int, down: int) -> Plane:
+    """Without the border, cut out so far to the right and down."""
+    height, width = plane.shape
+    return plane[border + down : height - border + down, border + right : width - border + right]
 
 
 def _detail(plane: Plane, window: Plane) -> float:
