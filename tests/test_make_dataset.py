@@ -666,3 +666,16 @@ def test_borders_are_those_of_opencv(run, sharp, tmp_path, border, flag, patch):
         made = read(tmp_path / "out" / "blur" / f"{record['name']}.png")
         assert np.abs(made - blurred[top : top + height, left : left + width]).max() <= 0.5 + 1e-4
     assert run("make-dataset", "--verify", tmp_path / "out").code == 0
+
+
+def test_a_strip_shows_the_first_picture_of_any_source_of_single_pictures(run, sharp, tmp_path):
+    folder = tmp_path / "cifar-10-batches-bin"
+    folder.mkdir()
+    (folder / "data_batch_1.bin").write_bytes(
+        np.random.default_rng(0).integers(0, 256, 2 * 3073, dtype=np.uint8).tobytes()
+    )
+    for source in (sharp, sharp / "a.png", folder):
+        ran = run("make-dataset", source, "--strip", tmp_path / "strip.png")
+        assert (ran.code, ran.out.strip()) == (0, str(tmp_path / "strip.png"))
+        height, width = read(tmp_path / "strip.png").shape[:2]
+        assert width > 5 * height

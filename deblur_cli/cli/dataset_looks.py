@@ -85,16 +85,16 @@ def verify(
     return 3 if found.different else 0
 
 
-def strip(source: Path, target: Path) -> int:
+def strip(host: "Host", source: Path, target: Path) -> int:
     """Draw the first picture of a source under growing blur."""
-    from deblur_cli.data.files import find_pictures, read_rgb
+    from deblur_cli.blur.spec_file import preset
+    from deblur_cli.data.sources import open_source
     from deblur_cli.data.strip import draw_strip
-    from deblur_cli.errors import MissingError
+    from deblur_cli.pictures.scaling import from_integers, to_8_bit
 
-    pictures = find_pictures(source)
-    if not pictures:
-        raise MissingError(f"no pictures in {source}")
-    draw_strip(read_rgb(pictures[0]), (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0), target)
+    found = open_source(source, preset("gaussian", host.degradations), host)
+    picture = found.opener.open(found.items(0, 1)[0]).sharp
+    draw_strip(to_8_bit(from_integers(picture)), (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0), target)
     console.result(str(target))
     return 0
 

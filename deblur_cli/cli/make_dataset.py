@@ -249,7 +249,7 @@ def make_dataset(
             host, verify, source=source, only=only or [], sample=sample, mend=mend, json=json
         )
     if strip is not None:
-        return dataset_looks.strip(_required(source, "SOURCE"), strip)
+        return dataset_looks.strip(host, _required(source, "SOURCE"), strip)
     if show and preset is None and spec is None and out is None:
         return dataset_looks.sheet(host, _required(source, "OUT"), show)
     changes = _changes(seed=seed, size=size, grid=grid, patch=patch, split=split or [])
