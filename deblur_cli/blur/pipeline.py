@@ -130,7 +130,8 @@ def apply_steps(
     image : (H, W, C) float32, code values in [0, 1], or in the working space `light`
     window : where it lies in the whole picture
     keep : cuts off what only the steps see, before the noise where nothing after it looks around
-    with_kernels : return the kernels too, which costs time for those that are not needed otherwise
+    with_kernels : return the kernel at the centre too of blurs that differ from place to place; those that the blur is
+        made of are returned anyway
 
     Raises
     ------
@@ -309,8 +310,7 @@ def _apply(
     def rng() -> np.random.Generator | None:
         return streams(slot=item.slot, role=Role.FIELD) if operation.random else None
 
-    # Recorded where the blur is made of it, or where nothing else tells how large it came out.
-    if operation.kernel is not None and (operation.apply is None or operation.places or show):
+    if operation.kernel is not None and (operation.apply is None or (operation.places and show)):
         kernels[item.slot] = operation.kernel(item.params, rng(), **place)
     if operation.apply is None:
         return _Lit(convolve(image, kernels[item.slot]), light)

@@ -82,7 +82,7 @@ def make_pairs(
     index: int,
     draw: int,
     patch: int = 0,
-    with_kernels: bool = False,
+    with_kernels: bool = True,
 ) -> list[MadePair]:
     """Make the pair of one draw, or all tiles of it where the spec has a grid.
 
@@ -90,7 +90,7 @@ def make_pairs(
     ----------
     opened : the picture, at least as large as `smallest` says
     index, draw, patch : which random numbers
-    with_kernels : find the kernels too of blurs that do without, which takes time
+    with_kernels : record the kernels, also at the centre of blurs that differ from place to place
 
     Raises
     ------
