@@ -1,6 +1,7 @@
 """The steps of a spec: which random numbers they take, in what light they act, what is cut, and how a record repeats them."""
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
