@@ -282,7 +282,7 @@ def test_kernels_are_returned_where_they_are_asked_for():
     taken, image = taken_of(spec), texture()
     assert set(degrade(image, taken).kernels) == {2}  # made anyway
     shown = degrade(image, taken, with_kernels=True)
-    assert set(shown.kernels) == {2, 4}  # shake differs from place to place: its kernel tells how large it came out
+    assert set(shown.kernels) == {2, 4}  # how large a shake came out, only its kernel tells
     assert np.array_equal(shown.blurry, degrade(image, taken).blurry)
     records = as_records(taken, light=spec.light, key=(0, 0), kernels=shown.kernels)
     assert records[1]["kernel"]["side"] == len(shown.kernels[2])
