@@ -99,6 +99,33 @@ def test_the_table_names_every_check_its_level_and_the_distribution(run: Run, in
     assert "brightness: median" in ran.out
 
 
+@pytest.mark.parametrize(
+    ("blurry", "sharp"),
+    [
+        ("{split}_blur/000/{name}", "{split}_sharp/000/{name}"),
+        ("{split}_blur_bicubic/X4/000/{name}", "{split}_sharp_bicubic/X4/000/{name}"),
+        ("{split}/{split}_blur/000/{name}", "{split}/{split}_sharp/000/{name}"),
+        ("{split}/input/{name}", "{split}/target/{name}"),
+        ("{split}/000/blur_gamma/{name}", "{split}/000/sharp/{name}"),
+        ("{split}/blur_jpeg/000/{name}", "{split}/sharp/000/{name}"),
+    ],
+)
+def test_every_layout_that_data_sets_come_in_is_checked(
+    run: Run, in_order: Path, tmp_path: Path, blurry: str, sharp: str
+) -> None:
+    folder = tmp_path / "other"
+    for split, scene in (("train", "train/garden"), ("val", "val/cat")):
+        for kind, layout in (("blur", blurry), ("sharp", sharp)):
+            path = folder / layout.format(split=split, name="0.png")
+            path.parent.mkdir(parents=True)
+            shutil.copy(in_order / scene / kind / "000000.png", path)
+    ran = run("datasets", "check", folder, "--json")
+    assert ran.code == 0, ran.err
+    (report,) = ran.json()
+    assert report["splits"] == {"train": 1, "val": 1}
+    assert report["checked"] == 2
+
+
 # Each plants one defect in a copy of the set and returns the file that the finding must name.
 
 

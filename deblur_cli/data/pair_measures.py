@@ -30,14 +30,14 @@ class Measured:
 
     brightness : mean grey of the blurred picture less that of the sharp one, in levels of 255
     excess : log2 of the energy of gradients, blurred over sharp, after a slight blur of both: below 0 for a pair in order
-    gain : the share of the sharp picture's gradients that the blurred one shows; noise does not change it
+    surplus : by how much this energy of the blurred picture is greater, in levels^2
     """
 
     faults: tuple[Finding, ...] = ()
     identical: bool = False
     brightness: float | None = None
     excess: float | None = None
-    gain: float | None = None
+    surplus: float | None = None
     shift: Shift | None = None
     thumbnail: Thumbnail | None = None
 
@@ -89,13 +89,13 @@ def measure(pair: Pair, recorded: Recorded | None) -> Measured:
     faults = [*_compare_kinds(pair, blurry, sharp), *_compare_record(pair, blurry, sharp, recorded)]
     if blurry.grey.shape != sharp.grey.shape:
         return Measured(faults=tuple(faults), thumbnail=thumbnail(sharp.grey))
-    excess, gain = _sharpness(blurry.grey, sharp.grey)
+    excess, surplus = _sharpness(blurry.grey, sharp.grey)
     return Measured(
         faults=tuple(faults),
         identical=np.array_equal(blurry.grey, sharp.grey),
         brightness=float(blurry.grey.mean(dtype=np.float64) - sharp.grey.mean(dtype=np.float64)),
         excess=excess,
-        gain=gain,
+        surplus=surplus,
         shift=_shift(blurry, sharp, recorded),
         thumbnail=thumbnail(sharp.grey),
     )
@@ -155,12 +155,13 @@ def _compare_record(pair: Pair, blurry: _Side, sharp: _Side, recorded: Recorded 
 
 
 def _sharpness(blurry: Plane, sharp: Plane) -> tuple[float | None, float | None]:
-    """Excess and gain; None where either picture is flat."""
-    first, second = (_gradients(plane) for plane in (blurry, sharp))
-    own, other = float(np.mean(first * first)), float(np.mean(second * second))
-    if min(own, other) < _LEAST_GRADIENT or first.size == 0:
+    """Excess and surplus; None where either picture is flat."""
+    if min(sharp.shape) < 2:
         return None, None
-    return math.log2(own / other), float(np.mean(first * second)) / other
+    own, other = (_gradient_energy(plane) for plane in (blurry, sharp))
+    if min(own, other) < _LEAST_GRADIENT:
+        return None, None
+    return math.log2(own / other), own - other
 
 
 def _shift(blurry: _Side, sharp: _Side, recorded: Recorded | None) -> Shift | None:
@@ -175,6 +176,6 @@ def _shift(blurry: _Side, sharp: _Side, recorded: Recorded | None) -> Shift | No
     )
 
 
-def _gradients(plane: Plane) -> Plane:
+def _gradient_energy(plane: Plane) -> float:
     smooth: Plane = import_opencv().GaussianBlur(plane, (0, 0), 1.0)
-    return np.stack([np.diff(smooth, axis=0)[:, :-1], np.diff(smooth, axis=1)[:-1]])
+    return float(np.mean([np.mean(np.square(np.diff(smooth, axis=axis))) for axis in (0, 1)]))
