@@ -498,6 +498,9 @@ def test_ready_pairs_are_resized_cut_into_tiles_and_divided_by_folder(run, tmp_p
             row, column = divmod(record["tile"], 4)
             expected = whole[row * 12 : row * 12 + 12, column * 16 : column * 16 + 16]
             assert np.abs(read(out / kind / f"{record['name']}.png") - expected).max() <= 0.5 + 1e-3
+    refused = run("make-dataset", tmp_path / "reds", tmp_path / "twice", "--preset", "gaussian")
+    assert refused.code == 2
+    assert "holds blurred ones already" in refused.err
     assert all(len(splits) == 1 for splits in clips.values())
     assert {"train", "val", "test"} == set.union(*clips.values())
     listed = {split: (out / f"splits/{split}.txt").read_text().split() for split in ("train", "val", "test")}

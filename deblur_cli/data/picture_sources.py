@@ -15,7 +15,7 @@ from deblur_cli.data.items import Item, described
 from deblur_cli.data.listing import list_names, path_of, text_of
 from deblur_cli.data.pairs import FilePair
 from deblur_cli.data.photographs import pictures_named
-from deblur_cli.data.prepared import parted
+from deblur_cli.data.prepared import PartedPair
 from deblur_cli.data.splits import SPLITS
 from deblur_cli.data.synthesis import Opened, sha256_of
 from deblur_cli.errors import MissingError, PictureError
@@ -169,13 +169,12 @@ class PairOpener:
 
 
 class Pairs:
-    """Ready pairs, of which only the frame is changed. pairs : by part, in any order."""
+    """Ready pairs, of which only the frame is changed."""
 
-    def __init__(self, root: Path, pairs: Mapping[str | None, Sequence[FilePair]]) -> None:
-        self._root = root
+    def __init__(self, root: Path, pairs: Sequence[PartedPair]) -> None:
+        self._root, self._pairs = root, pairs
         self.opener = PairOpener(root)
-        self._pairs = parted(pairs, root=root)
-        self.parts = frozenset(item.part for item in self._pairs if item.part is not None)
+        self.parts = frozenset(item.part for item in pairs if item.part is not None)
 
     def __len__(self) -> int:
         """How many pairs there are."""

@@ -63,7 +63,7 @@ def open_pairs(
     if preset is None:
         return _pairs_as_they_are(folder, split)
     if preset.source is SourceKind.PAIRS:
-        whole = _all_pairs(folder)
+        whole = require_pairs(folder)
         return prepared_pairs(whole, preset, host.degradations, split=split, what=f"the folder {folder}")
     return _pictures_blurred(folder, preset, host.degradations, split=split)
 
@@ -160,7 +160,7 @@ def _pairs_as_they_are(folder: Path, split: str) -> Sequence[Pair]:
     if pairs:
         return pairs
     error = no_pairs(f"the folder {folder}", split, layout=ANY_LAYOUT, looked=looked)
-    if not _all_pairs(folder, or_none=True) and len(pictures_below(folder)):
+    if not all_pairs(folder) and len(pictures_below(folder)):
         raise MissingError(
             f"{error}\n  it holds pictures: say with --preset NAME how they are blurred, or to train with --blur NAME"
         )
@@ -179,26 +179,36 @@ def _pairs_in(folder: Path, split: str) -> tuple[Sequence[FilePair], Sequence[Pa
     return [], looked
 
 
-def _all_pairs(folder: Path, *, or_none: bool = False) -> list[PartedPair]:
-    """The pairs of all parts of a folder."""
+def all_pairs(folder: Path) -> list[PartedPair]:
+    """The pairs of all parts of a folder of any known layout; empty where there are none."""
     found = {split: list(_pairs_in(folder, split)[0]) for split in SPLITS}
     parts: dict[str | None, Sequence[Pair]] = {name: pairs for name, pairs in found.items() if pairs}
     if found["val"] == found["test"]:
         parts.pop("val", None)  # one held-out part, which stood for the other
     if found["train"] == found["test"]:
         parts = {None: found["train"]}  # no parts at all
-    whole = parted(parts, root=folder)
-    if not whole and not or_none:
+    return parted(parts, root=folder)
+
+
+def require_pairs(folder: Path) -> list[PartedPair]:
+    """The pairs of all parts of a folder. Raises MissingError where there are none."""
+    whole = all_pairs(folder)
+    if not whole:
         raise no_pairs(f"the folder {folder}", "train", layout=ANY_LAYOUT, looked=[folder])
     return whole
 
 
-def _pictures_blurred(folder: Path, preset: Spec, operations: Operations, *, split: str) -> Sequence[Pair]:
-    if _all_pairs(folder, or_none=True):
+def refuse_pairs(folder: Path, preset: Spec) -> None:
+    """Raise UsageError where a preset that blurs sharp pictures meets a folder of pairs: blurred ones would be blurred."""
+    if all_pairs(folder):
         raise UsageError(
             f"the preset {preset.name} blurs sharp pictures, and the folder {folder} holds blurred ones already; "
             "leave the preset out, or give the folder of the sharp pictures alone"
         )
+
+
+def _pictures_blurred(folder: Path, preset: Spec, operations: Operations, *, split: str) -> Sequence[Pair]:
+    refuse_pairs(folder, preset)
     if preset.source is SourceKind.FRAMES:
         raise UsageError(
             f"the preset {preset.name} averages frames of videos, which is done before: "

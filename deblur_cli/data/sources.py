@@ -1,18 +1,15 @@
 """From a path to what pairs are made of: photographs, CIFAR-10, ready pairs, or frames of videos."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from deblur_cli.blur.spec import SourceKind, Spec
 from deblur_cli.data.cifar10 import batch_folder
 from deblur_cli.data.items import Source
-from deblur_cli.data.pairs import FilePair
 from deblur_cli.data.picture_sources import Cifar, Pairs, Pictures
-from deblur_cli.data.sets import open_pairs
-from deblur_cli.data.splits import SPLITS
+from deblur_cli.data.sets import refuse_pairs, require_pairs
 from deblur_cli.data.video import VIDEO_EXTENSIONS, open_frames
 from deblur_cli.data.window_source import Windows
-from deblur_cli.errors import MissingError, UsageError
+from deblur_cli.errors import UsageError
 from deblur_cli.host.manager import Host
 
 
@@ -38,22 +35,7 @@ def open_source(path: Path, spec: Spec, host: Host) -> Source:
             f"{path} is a video, and {spec.name} takes {spec.source}; take a preset that averages frames, such as gopro_7_13"
         )
     if spec.source is SourceKind.PAIRS:
-        return Pairs(path, _ready_pairs(path, host))
+        return Pairs(path, require_pairs(path))
+    if path.is_dir():
+        refuse_pairs(path, spec)
     return Pictures(path)
-
-
-def _ready_pairs(path: Path, host: Host) -> dict[str | None, Sequence[FilePair]]:
-    """Pairs by part; one that stands in for another counts once, and a single one is no part."""
-    found: dict[str | None, Sequence[FilePair]] = {}
-    reasons: list[MissingError] = []
-    for part in SPLITS:
-        try:
-            pairs = [pair for pair in open_pairs(host, path, split=part) if isinstance(pair, FilePair)]
-        except MissingError as error:
-            reasons.append(error)
-        else:
-            if not any(pairs == others for others in found.values()):
-                found[part] = pairs
-    if not found:
-        raise reasons[0]
-    return found if len(found) > 1 else {None: next(iter(found.values()))}
