@@ -1,10 +1,12 @@
 """The one place that imports OpenCV, which needs a system library that slim containers lack."""
 
+from functools import cache
 from types import ModuleType
 
 from deblur_cli.errors import MissingError
 
 
+@cache
 def import_opencv() -> ModuleType:
     """The module cv2.
 

@@ -19,6 +19,7 @@ from deblur_cli.host.declarations import Degradation, Stage, import_object
 class Operation:
     """A degradation with its code. Fields as in `Degradation`.
 
+    bound : None where the declaration has a number
     looks_around : False only where bound is 0
     random : whether `apply` or `kernel` draw anything; a generator costs as much as a small picture's blur
     """
@@ -28,6 +29,7 @@ class Operation:
     draw: Callable[[Mapping[str, Distribution], np.random.Generator, int], Any]
     apply: Callable[..., Any] | None
     kernel: Callable[..., Any] | None
+    bound: Callable[[Mapping[str, Distribution]], int] | None
     stage: Stage
     places: bool
     looks_around: bool
@@ -55,6 +57,7 @@ def load_operation(declared: Degradation) -> Operation:
         draw=import_object(declared.draw) if declared.draw else partial(draw_params, kind),
         apply=functions.get("apply"),
         kernel=functions.get("kernel"),
+        bound=import_object(declared.bound) if isinstance(declared.bound, str) else None,
         stage=declared.stage,
         places=declared.places,
         looks_around=declared.bound != 0,

@@ -10,8 +10,9 @@ from enum import StrEnum
 from deblur_cli.blur.borders import Border
 from deblur_cli.blur.distributions import Distribution
 from deblur_cli.blur.light import Light, WorkingLight
+from deblur_cli.blur.operations import load_operation
 from deblur_cli.blur.params import complete
-from deblur_cli.host.declarations import Degradation, import_object
+from deblur_cli.host.declarations import Degradation
 
 SCHEMA = 1
 
@@ -185,4 +186,6 @@ def step_bound(step: Step, operation: Degradation) -> int:
     """The distance in px at which any drawn instance of a step looks."""
     if isinstance(operation.bound, int):
         return operation.bound
-    return int(import_object(operation.bound)(complete(import_object(operation.params), step.node)))
+    loaded = load_operation(operation)  # cached: asked for each pair
+    assert loaded.bound is not None
+    return int(loaded.bound(complete(loaded.params, step.node)))

@@ -7,13 +7,18 @@ from deblur_cli.pictures.picture import Pixels
 
 Image = NDArray[np.float32]
 
+_GREATEST = {np.dtype(kind): np.float32(np.iinfo(kind).max) for kind in (np.uint8, np.uint16)}
+
 
 def from_integers(pixels: Pixels) -> Image:
     """Integers of 8 or 16 bit to float32 in [0, 1]."""
-    return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
+    image = pixels.astype(np.float32)
+    image /= _GREATEST[pixels.dtype]
+    return image
 
 
 def to_8_bit(image: Image) -> NDArray[np.uint8]:
     """Values in [0, 1] to 8 bit: clipped, rounded to nearest, ties to even."""
-    scaled: Image = np.clip(image, 0, 1) * np.float32(255)
-    return np.rint(scaled).astype(np.uint8)
+    scaled: Image = image.clip(0, 1)
+    scaled *= np.float32(255)
+    return np.rint(scaled, out=scaled).astype(np.uint8)
