@@ -130,13 +130,13 @@ def test_all_other_keys_are_read() -> None:
         HEAD
         + 'source = "frames"\nlight = "gamma2.2"\ndraws = 2\ngrid = [2, 4]\nflips = true\nredraw = "never"\n'
         'resize = { size = [640, 360], filter = "area", antialias = true }\n'
-        'output = { splits = { train = 0.5, rest = 0.5 } }\n[[step]]\nop = "frame_average"\nwindow = 7\nlight = "linear"\n'
+        'output = { splits = { train = 0.5, val = 0.5 } }\n[[step]]\nop = "frame_average"\nwindow = 7\nlight = "linear"\n'
     )
     assert spec.source is SourceKind.FRAMES
     assert spec.resize == Resize(size=(640, 360), filter=Filter.AREA, antialias=True)
     assert (spec.light, spec.steps[0].light) == (Light.GAMMA22, Light.LINEAR)
     assert (spec.draws, spec.grid, spec.flips, spec.redraw) == (2, (2, 4), True, Redraw.NEVER)
-    assert spec.output.splits == {"train": 0.5, "rest": 0.5}
+    assert spec.output.splits == {"train": 0.5, "val": 0.5}
     assert spec.output.group is Group.FOLDER, "frames of one clip stay together unless said otherwise"
     assert parse(HEAD + "patch = [8, 9]\ncandidates = 3\n" + STEP).candidates == 3
 
@@ -281,7 +281,7 @@ def test_an_override_sets_a_single_value(override: str, value: object) -> None:
 def test_overrides_reach_every_place_and_the_last_one_counts() -> None:
     spec = parse(
         MIX_TEXT, "seed=1", "seed=7", "patch=[128,64]", "step.1.branch.2.p=0.3", "step.1.branch.0.p=0.27", "light=srgb",
-        "resize.size=[300,200]", "output.splits.test=0.04", "output.splits.extra=0.01",
+        "resize.size=[300,200]", "output.splits.test=0.04", "output.splits.val=0.06",
     )  # fmt: skip
     mix = spec.steps[1]
     assert isinstance(mix, Mix)
@@ -289,7 +289,7 @@ def test_overrides_reach_every_place_and_the_last_one_counts() -> None:
     assert (spec.seed, spec.patch, spec.light, spec.resize) == (
         7, (128, 64), Light.SRGB, Resize(size=(300, 200)),
     )  # fmt: skip
-    assert spec.output.splits == {"train": 0.9, "val": 0.05, "test": 0.04, "extra": 0.01}
+    assert spec.output.splits == {"train": 0.9, "val": 0.06, "test": 0.04}
     assert parse(spec.text) == spec
 
 

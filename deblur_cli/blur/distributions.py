@@ -14,6 +14,9 @@ from deblur_cli.errors import UsageError
 
 Value = bool | int | float | str
 
+_LEAST_SHARE = 1e-5
+"""Of a normal distribution within its bounds: below it, drawing until a value lies within takes too long, or never ends."""
+
 
 class Distribution(Protocol):
     """From which a parameter is drawn."""
@@ -70,6 +73,10 @@ class LogUniform:
         _check_order("log_uniform", self.low, self.high)
         if self.low <= 0:
             raise UsageError(f"log_uniform low {self.low:g} must be above 0")
+        if not math.isfinite(self.high / self.low):
+            raise UsageError(
+                f"log_uniform low {self.low:g} is too near 0 to divide {self.high:g} by it; raise it"
+            )
 
     def sample(self, rng: np.random.Generator, number: int) -> float:
         """One value."""
@@ -101,7 +108,8 @@ class Integers:
     def extremes(self) -> tuple[int, ...]:
         """All values of a short range, since an odd or even one in between may matter; both ends of a long one."""
         values = range(self.low, self.high + 1, self.step)
-        return tuple(values) if len(values) <= 1000 else (values[0], values[1], values[-1])
+        short = (self.high - self.low) // self.step < 1000  # `len` knows no more than 2^63 - 1
+        return tuple(values) if short else (values[0], values[1], values[-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +125,8 @@ class Choice:
         if self.weights is not None:
             if len(self.weights) != len(self.values):
                 raise UsageError(f"choice has {len(self.values)} values but {len(self.weights)} weights")
-            if any(weight < 0 for weight in self.weights) or not sum(self.weights) > 0:
-                raise UsageError("choice weights must be 0 or more, and one above 0")
+            if any(weight < 0 for weight in self.weights) or not 0 < sum(self.weights) < math.inf:
+                raise UsageError("choice weights must be 0 or more, one above 0, and their sum finite")
 
     def sample(self, rng: np.random.Generator, number: int) -> Value:
         """One value."""
@@ -148,6 +156,19 @@ class Normal:
             raise UsageError(
                 f"within [{self.low:g}, {self.high:g}] lies more than 3 sd from the mean {self.mean:g}"
             )
+
+        if self._share() < _LEAST_SHARE:
+            raise UsageError(
+                f"within [{self.low:g}, {self.high:g}] holds hardly anything of a normal distribution of mean "
+                f"{self.mean:g} and sd {self.sd:g}; widen it, or write a single number"
+            )
+
+    def _share(self) -> float:
+        """The probability of [low, high] before anything is drawn again."""
+        low, high = ((end - self.mean) / (self.sd * math.sqrt(2)) for end in (self.low, self.high))
+        if low > 0:  # the same by symmetry; differences of small numbers are more exact than of those near 1
+            low, high = -high, -low
+        return (math.erfc(-high) - math.erfc(-low)) / 2
 
     def sample(self, rng: np.random.Generator, number: int) -> float:
         """One value."""

@@ -1,7 +1,6 @@
 """The top-level keys of a spec, and what they must not say together."""
 
 import math
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -19,6 +18,8 @@ _KEYS = (
     "schema", "name", "seed", "source", "light", "border", "draws", "patches", "patch", "resize", "grid", "flips",
     "candidates", "redraw", "output", "step",
 )  # fmt: skip
+_SPLITS = ("train", "val", "test")
+_LONGEST_PX = 32767  # a side that OpenCV still resizes
 _TOLERANCE = 1e-9
 
 
@@ -57,7 +58,7 @@ def build_spec(top: Table, operations: Operations, *, folder: Path, text: str) -
         resize=_read_resize(top),
         grid=top.whole_pair("grid", form="[rows, columns]"),
         flips=top.flag("flips", default=False),
-        candidates=top.integer("candidates", ge=1, default=1),
+        candidates=top.integer("candidates", ge=1, le=1000, default=1),
         redraw=top.one_of("redraw", Redraw, default=Redraw.EPOCH),
         output=_read_output(top, source),
         text=text,
@@ -128,8 +129,11 @@ def _read_resize(top: Table) -> Resize | None:
     if len({"size", "scale"} & set(table.content)) != 1:
         table.error("size", "either size = [width, height] or scale must be given")
         return None
+    size = table.whole_pair("size", form="[width, height]")
+    if size is not None and max(size) > _LONGEST_PX:
+        table.error("size", f"{list(size)} is more than the {_LONGEST_PX} px a side that a picture may have")
     return Resize(
-        size=table.whole_pair("size", form="[width, height]"),
+        size=size,
         scale=table.number("scale", ge=0.01, le=16) if "scale" in table.content else None,
         filter=table.one_of("filter", Filter, default=Filter.BILINEAR),
         antialias=table.flag("antialias", default=False),
@@ -153,10 +157,8 @@ def _read_splits(output: Table) -> Mapping[str, float]:
     if table is None:
         return Output().splits
     known = len(table.findings.errors)
-    for name in table.content:
-        if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-            table.error(name, "it cannot be the name of a file; use letters, digits, - and _")
-    shares = {name: table.number(name, ge=0, le=1) for name in table.content}
+    table.refuse_others(_SPLITS, owner="splits")
+    shares = {name: table.number(name, ge=0, le=1) for name in table.content if name in _SPLITS}
     total = math.fsum(shares.values())
     if len(table.findings.errors) == known and abs(total - 1) > _TOLERANCE:
         output.error("splits", f"shares sum to {total:.10g}, must be 1")

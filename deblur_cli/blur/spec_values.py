@@ -43,8 +43,7 @@ def read_distribution(value: object, parameter: Parameter) -> Distribution:
     if parameter.kind in (int, float):
         for extreme in distribution.extremes():
             if not parameter.limits.allow(float(extreme)):
-                exact = int(extreme) if float(extreme).is_integer() else extreme  # 0 rather than 0.0
-                raise UsageError(f"{exact} must be {parameter.limits.text()}")
+                raise UsageError(f"{float(extreme):.15g} must be {parameter.limits.text()}")
     return distribution
 
 
