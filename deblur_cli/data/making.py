@@ -14,7 +14,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -28,14 +28,13 @@ from deblur_cli.blur.frame_average import WindowRefused
 from deblur_cli.blur.opencv import import_opencv
 from deblur_cli.blur.pipeline import Operations
 from deblur_cli.blur.spec import Spec, Step, walk
-from deblur_cli.data.files import encode_png
 from deblur_cli.data.framing import smallest
 from deblur_cli.data.items import Item, Opener, Source
 from deblur_cli.data.ledger import SCHEMA, Ledger, Record, Totals, totals_of
+from deblur_cli.data.outbox import Outbox
 from deblur_cli.data.splits import SPLITS, group_named, split_for
 from deblur_cli.data.synthesis import Opened, make_pairs, resized
 from deblur_cli.errors import MissingError, NotEnoughRoomError, PictureError, UsageError
-from deblur_cli.pictures.atomic import write_error
 
 Progress = Callable[[int, int], None]
 
@@ -111,32 +110,38 @@ class Workshop:
 
     def make(self, chunk: Chunk) -> int:
         """Make the pairs of a chunk and write them; returns how many items are done."""
-        self.ledger.write_chunk(chunk.start, (entry for item in chunk.items for entry in self._entries(item)))
+        self.ledger.write_chunk(chunk.start, self._records(chunk.items))
         return len(chunk.items)
 
-    def _entries(self, item: Item) -> list[Record]:
-        """The records of one item's pairs after writing them, or why there are none."""
+    def _records(self, items: Iterable[Item]) -> Iterator[Record]:
+        """The records of all pairs, at the end of which the pictures are written."""
+        outbox = Outbox(self.ledger)
+        for item in items:
+            yield from self._entries(item, outbox)
+        outbox.flush()
+
+    def _entries(self, item: Item, outbox: Outbox) -> list[Record]:
+        """The records of one item's pairs after making them, or why there are none."""
         records: list[Record] = []
         try:
             opened = resized(self.opener.open(item), self.spec.resize)
             self._check_size(opened)
             for draw in range(self.spec.draws):
                 for patch in range(self.spec.patches):
-                    records += self._pairs(item, opened, draw=draw, patch=patch)
+                    records += self._pairs(item, opened, outbox, draw=draw, patch=patch)
         except PictureError as error:
-            for record in records:
-                for path in self.ledger.pictures(record["name"]):
-                    Path(path).unlink(missing_ok=True)
+            outbox.take_back(record["name"] for record in records)
             reason = error.reason if isinstance(error, WindowRefused) else None
             return [{"left_out": item.name, "because": str(error), "reason": reason}]
         return records
 
-    def _pairs(self, item: Item, opened: Opened, *, draw: int, patch: int) -> Iterator[Record]:
+    def _pairs(
+        self, item: Item, opened: Opened, outbox: Outbox, *, draw: int, patch: int
+    ) -> Iterator[Record]:
         made = make_pairs(opened, self.spec, self.operations, index=item.index, draw=draw, patch=patch)
         for tile, pair in enumerate(made):
             name = f"{item.index:0{self.digits}d}_{draw:02d}_{patch * len(made) + tile}"
-            for path, pixels in zip(self.ledger.pictures(name), (pair.blurry, pair.sharp), strict=True):
-                write_plainly(path, encode_png(pixels))
+            outbox.put(name, blurry=pair.blurry, sharp=pair.sharp)
             yield {"schema": SCHEMA, "name": name, "split": self._split(item), **pair.record}
 
     def _split(self, item: Item) -> str:
@@ -152,17 +157,6 @@ class Workshop:
             raise PictureError(
                 f"{width}x{height} is smaller than {least_width}x{least_height}, a patch with the margin that its blur needs"
             )
-
-
-def write_plainly(path: str, data: bytes) -> None:
-    """Write a file without waiting for the disk: the records prove that it is whole."""
-    try:
-        with open(path, "wb", buffering=0) as file:
-            while data:  # a disk that gets full takes a part before it refuses the rest
-                data = data[file.write(data) :]
-    except OSError as error:
-        Path(path).unlink(missing_ok=True)
-        raise write_error(error, path) from error
 
 
 def _why(totals: Totals) -> str:

@@ -11,7 +11,8 @@ from deblur_cli.blur.spec import SourceKind
 from deblur_cli.data.files import encode_png, read_rgb
 from deblur_cli.data.items import Opener
 from deblur_cli.data.ledger import SCHEMA, Ledger
-from deblur_cli.data.making import versions, write_plainly
+from deblur_cli.data.making import versions
+from deblur_cli.data.outbox import write_plainly
 from deblur_cli.data.picture_sources import CifarOpener, PairOpener, PictureOpener
 from deblur_cli.data.synthesis import MadePair, Opened, remake_pair, resize_of, sha256_of
 from deblur_cli.data.video import open_frames
