@@ -141,7 +141,7 @@ def test_a_share_never_falls_on_a_weight_of_zero(weights, share):
         (lambda: Integers(1, 5, 0), "integers step 0 must be 1 or more"),
         (lambda: Choice(()), "choice has no values"),
         (lambda: Choice((1, 2), (1.0,)), "choice has 2 values but 1 weights"),
-        (lambda: Choice((1, 2), (0.0, 0.0)), "choice weights must be 0 or more, and one above 0"),
+        (lambda: Choice((1, 2), (0.0, 0.0)), "choice weights must be 0 or more, one above 0"),
         (lambda: Cycle(()), "cycle has no values"),
         (lambda: Normal(0, 0, -1, 1), "normal sd 0 must be above 0"),
         (lambda: Normal(0, 1, 2, 1), "within low 2 > high 1"),

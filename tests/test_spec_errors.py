@@ -161,7 +161,7 @@ def test_all_errors_of_a_file_are_said_at_once_in_its_order() -> None:
         ('op = "gaussian"\nsigma = { choice = 3 }', "sigma: choice must be an array of values"),
         ('op = "gaussian"\nsigma = { cycle = [1, 100] }', "sigma: 100 must be from 0 to 64 px"),
         ('op = "gaussian"\nsigma = { choice = [1, 2], weights = [1] }', "sigma: choice has 2 values but 1 weights"),
-        ('op = "gaussian"\nsigma = { choice = [1, 2], weights = [-1, 2] }', "sigma: choice weights must be 0 or more, and one above 0"),
+        ('op = "gaussian"\nsigma = { choice = [1, 2], weights = [-1, 2] }', "sigma: choice weights must be 0 or more, one above 0, and their sum finite"),
         ('op = "gaussian"\nsigma = { choice = [1, 2], weights = [inf, 2] }', "sigma: weights must be an array of numbers, not [inf, 2]"),
         ('op = "gaussian"\nsigma = { normal = [1, 1] }', "sigma: normal needs within = [low, high]"),
         ('op = "gaussian"\nsigma = { normal = [1, 0], within = [0, 1] }', "sigma: normal sd 0 must be above 0"),
