@@ -15,6 +15,7 @@ import files
 import memory
 import networks
 import on_the_fly
+import pairs
 import shake
 import starting
 import torch
@@ -37,6 +38,7 @@ class Settings:
     megapixels: tuple[int, ...]  # for memory
     shaken: int  # height and width in pixels, for camera shake
     crop: tuple[int, int]  # side in pixels, and how many in a round, for blur on the fly
+    pairs: tuple[int, int]  # pictures in each batch of CIFAR-10, and names in a long list
 
 
 PARTS: dict[str, Callable[[Settings], list[Row]]] = {
@@ -45,6 +47,7 @@ PARTS: dict[str, Callable[[Settings], list[Row]]] = {
     "memory": lambda s: memory.run(megapixels=s.megapixels),
     "shake": lambda s: shake.run(repeats=s.repeats, clock=s.clock, side=s.shaken),
     "on-the-fly": lambda s: on_the_fly.run(repeats=s.repeats, clock=s.clock, side=s.crop[0], count=s.crop[1]),
+    "pairs": lambda s: pairs.run(repeats=s.repeats, clock=s.clock, count=s.pairs[0], listed=s.pairs[1]),
     "bfloat16": lambda s: _networks(torch.bfloat16, s),
     "float32": lambda s: _networks(torch.float32, s),
 }
@@ -64,6 +67,7 @@ def main(words: Sequence[str] | None = None) -> None:
         megapixels=(1, 2) if options.quick else (12, 48, 108),
         shaken=100 if options.quick else 1000,
         crop=(32, 4) if options.quick else (128, 64),
+        pairs=(100, 3000) if options.quick else (10_000, 1_000_000),
     )
     rows = []
     for name in options.only or PARTS:
@@ -130,6 +134,7 @@ def _document(rows: Sequence[Row], settings: Settings) -> str:
         "frame": settings.frame,
         "picture": settings.picture,
         "shaken": settings.shaken,
+        "pairs": settings.pairs,
     }
     return (
         json.dumps({"machine": machine, "run": run, "rows": [row.as_json() for row in rows]}, indent=2) + "\n"
