@@ -565,6 +565,29 @@ def test_frames_of_a_clip_are_averaged_over_drawn_windows_and_ghosts_are_left_ou
     assert run("make-dataset", "--verify", out).code == 0
 
 
+@pytest.mark.parametrize("below", ["", "scenes/", "{part}/", "{part}_sharp/"])
+def test_clips_of_frames_are_never_divided_and_keep_the_part_they_have(run, tmp_path, below):
+    rng = np.random.default_rng(0)
+    for clip in range(1 if below == "" else 4):
+        name = f"{clip:03d}" if below else ""
+        folder = tmp_path / "clips" / below.format(part=("train", "test")[clip % 2]) / name
+        folder.mkdir(parents=True)
+        for number in range(24):
+            Image.fromarray(rng.integers(0, 9, (16, 16, 3), np.uint8)).save(folder / f"{number:05d}.png")
+    out = tmp_path / "out"
+    words = ("--preset", "gopro_7_13", "--set", "step.0.window=3", "--split", "50/50")
+    ran = run("make-dataset", tmp_path / "clips", out, *words)
+    assert ran.code == 0, ran.err
+    splits = {}
+    for record in records(out):
+        splits.setdefault(record["source"].rpartition("/")[0], []).append(record["split"])
+    assert all(len(found) == 8 and len(set(found)) == 1 for found in splits.values())
+    if "part" in below:
+        assert {clip: clip.startswith("test") for clip in splits} == {
+            clip: found[0] == "test" for clip, found in splits.items()
+        }
+
+
 def test_presets_operations_and_plans_can_be_looked_at_without_making_anything(run, sharp, tmp_path):
     names = [line.split()[0] for line in run("make-dataset", "--list-presets").out.splitlines()]
     assert {"cifar10-s0", "gopro_7_13", "photo-mix"} <= set(names)

@@ -19,12 +19,14 @@ class Item:
 
     index : what its random numbers depend on; name : what records call it, a relative path
     part : "train", "val" or "test" where the source says so, None where it does not
+    clip : of frames, the sequence they are from, which stays in one part whatever else is divided; "" of other pictures
     key : by which its opener finds it (`Any`: each opener has its own)
     """
 
     index: int
     name: str
     part: str | None = None
+    clip: str = ""
     key: Any = None
 
 

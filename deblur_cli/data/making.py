@@ -145,7 +145,7 @@ class Workshop:
             yield {"schema": SCHEMA, "name": name, "split": self._split(item), **pair.record}
 
     def _split(self, item: Item) -> str:
-        group = group_named(item.name, self.spec.output.group)
+        group = item.clip or group_named(item.name, self.spec.output.group)
         return split_for(
             group, part=item.part, parts=self.parts, seed=self.spec.seed, shares=self.spec.output.splits
         )

@@ -70,6 +70,13 @@ def candidates(split: str, *, parts: Collection[str], shares: Mapping[str, float
     return (split,) if split in parts or divided.get(split, 0) > 0 else FALLBACKS[split]
 
 
+def part_named(name: str) -> str | None:
+    """The official part that a relative path tells: its first folder is train/, val/ or test/, or REDS' train_sharp/."""
+    first, separator, _ = name.partition("/")
+    part = first.removesuffix("_sharp")
+    return part if separator and part in SPLITS else None
+
+
 def group_named(name: str, by: Group) -> str:
     """The group of a picture by its relative path: its folder where that stays together and there is one, else itself."""
     return (name.rpartition("/")[0] if by is Group.FOLDER else "") or name

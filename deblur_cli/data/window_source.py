@@ -18,6 +18,7 @@ from deblur_cli.blur.spec import Resize, SourceKind, Spec
 from deblur_cli.data.frames import FrameSource, Window, plan_windows
 from deblur_cli.data.framing import resize
 from deblur_cli.data.items import Item, described
+from deblur_cli.data.splits import part_named
 from deblur_cli.data.synthesis import Opened
 from deblur_cli.errors import MissingError
 
@@ -67,7 +68,9 @@ class Windows:
         self._root = root
         self.opener = WindowOpener(frames=frames, size=spec.resize)
         self._frames, self._spec, self._operations = frames, spec, operations
-        self.parts: frozenset[str] = frozenset()
+        self._clips = [sequence.name for sequence in frames.sequences()]
+        parts = [part_named(f"{clip}/") for clip in self._clips]
+        self.parts = frozenset(part for part in parts if part is not None)
         self._windows = list(plan_windows(frames.sequences(), self._draw))
         if not self._windows:
             raise MissingError("no sequence has as many consecutive frames as the window takes")
@@ -82,6 +85,8 @@ class Windows:
             Item(
                 index=window.index,
                 name=self._frames.frame_name(window.sequence, window.centre),
+                part=part_named(f"{self._clips[window.sequence]}/"),
+                clip=self._clips[window.sequence],
                 key=(window, self._step(window.index)),
             )
             for window in self._windows[start:stop]
