@@ -1,6 +1,6 @@
 """A spec: everything that decides how pairs are made of sharp pictures, as one frozen value.
 
-`deblur_cli.blur.spec_file` reads it from TOML; BLUR presets are such files.
+`deblur_cli.blur.spec_file` reads it from TOML; presets are such files.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

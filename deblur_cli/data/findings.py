@@ -17,32 +17,17 @@ class Level(StrEnum):
 class Check(StrEnum):
     """What is looked at, in the order of the report."""
 
-    UNREADABLE = "unreadable"
-    NAMES = "names"
-    SIZE = "size"
-    MODE = "mode"
-    SWAPPED = "swapped"
-    IDENTICAL = "identical"
-    SHIFT = "shift"
-    BRIGHTNESS = "brightness"
-    RECORD = "record"
-    SCENES = "scenes"
-    LEAKAGE = "leakage"
-
-
-MEANINGS = {
-    Check.UNREADABLE: "pictures that cannot be read",
-    Check.NAMES: "blurred without sharp, sharp without blurred",
-    Check.SIZE: "pairs of two sizes",
-    Check.MODE: "pairs of two kinds: grey and colour, 8 and 16 bit, with and without alpha",
-    Check.SWAPPED: "the blurred picture is the sharper one",
-    Check.IDENTICAL: "pairs without any blur",
-    Check.SHIFT: "blurred and sharp lie beside each other",
-    Check.BRIGHTNESS: "pairs of two brightnesses",
-    Check.RECORD: "pictures that differ from their record",
-    Check.SCENES: "one scene or source in two splits, by name",
-    Check.LEAKAGE: "pictures that look alike in two splits",
-}
+    UNREADABLE = "unreadable"  # pictures that cannot be read
+    NAMES = "names"  # blurred without sharp, sharp without blurred
+    SIZE = "size"  # pairs of two sizes
+    MODE = "mode"  # pairs of two kinds: grey and colour, 8 and 16 bit, with and without alpha
+    SWAPPED = "swapped"  # the blurred picture is the sharper one
+    IDENTICAL = "identical"  # pairs without any blur
+    SHIFT = "shift"  # blurred and sharp lie beside each other
+    BRIGHTNESS = "brightness"  # pairs of two brightnesses
+    RECORD = "record"  # pictures that differ from their record
+    SCENES = "scenes"  # one scene or source in two splits, by name
+    LEAKAGE = "leakage"  # pictures that look alike in two splits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,11 +37,6 @@ def text_of(name: bytes) -> str:
     return name.decode("utf-8", "backslashreplace")
 
 
-def group_of(name: bytes) -> bytes:
-    """The folder part of a name, empty for a file that lies in no sub-folder."""
-    return name.rpartition(b"/")[0]
-
-
 def _walk(folder: bytes, prefix: bytes, *, inside: frozenset[tuple[int, int]]) -> Iterator[bytes]:
     """Names below `folder`, `prefix` put before them. inside : the folders above, against links that lead in a circle."""
     try:

@@ -10,10 +10,8 @@ from deblur_cli.data.files import read_opaque
 from deblur_cli.data.lazy import Lazy
 from deblur_cli.data.listing import list_names, path_of, text_of
 from deblur_cli.data.pairs import picture_size
-from deblur_cli.data.splits import SPLITS, group_named
+from deblur_cli.data.splits import group_named, part_named
 from deblur_cli.pictures.picture import Pixels
-
-_PARTS = frozenset(name.encode() for name in SPLITS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +54,8 @@ class FilePicture:
 
 
 def pictures_below(folder: Path, *, by: Group = Group.FILE) -> Sequence[FilePicture]:
-    """The sharp pictures in a folder and its sub-folders; those below train/, val/ or test/ belong to that part.
+    """The sharp pictures in a folder and its sub-folders; those below train/, val/ or test/ (or REDS'
+    train_sharp/) belong to that part.
 
     Raises
     ------
@@ -72,6 +71,4 @@ def pictures_named(folder: Path, names: Sequence[bytes], *, by: Group = Group.FI
 
 def _picture(folder: Path, names: Sequence[bytes], by: Group, index: int) -> FilePicture:
     file = names[index]
-    first = file.partition(b"/")[0]
-    part = first.decode() if b"/" in file and first in _PARTS else None
-    return FilePicture(folder=folder, file=file, index=index, by=by, part=part)
+    return FilePicture(folder=folder, file=file, index=index, by=by, part=part_named(text_of(file)))

@@ -16,7 +16,7 @@ from deblur_cli.data.listing import list_names, path_of, text_of
 from deblur_cli.data.pairs import FilePair
 from deblur_cli.data.photographs import pictures_named
 from deblur_cli.data.prepared import PartedPair
-from deblur_cli.data.splits import SPLITS
+from deblur_cli.data.splits import part_named
 from deblur_cli.data.synthesis import Opened, sha256_of
 from deblur_cli.errors import MissingError, PictureError
 from deblur_cli.pictures.picture import Pixels
@@ -58,7 +58,8 @@ class Pictures:
         self.opener = PictureOpener(folder)
         self._pictures = pictures_named(folder, self._names)
         firsts = {name.partition(b"/")[0] for name in self._names if b"/" in name}
-        self.parts = frozenset(part for part in SPLITS if part.encode() in firsts)
+        parts = (part_named(f"{text_of(first)}/") for first in firsts)
+        self.parts = frozenset(part for part in parts if part is not None)
 
     def __len__(self) -> int:
         """How many pictures there are."""
@@ -107,10 +108,10 @@ class Cifar:
     def __init__(self, root: Path, folder: Path) -> None:
         self.opener = CifarOpener(folder)
         self._root = root
-        parts = [cifar_pictures(folder, part) for part in ("train", "test") if batch_files(folder, part)]
-        self._sets = parts
-        self._count = sum(map(len, parts))
-        self.parts = frozenset(part for part in ("train", "test") if batch_files(folder, part))
+        found = [part for part in ("train", "test") if batch_files(folder, part)]
+        self._sets = [cifar_pictures(folder, part) for part in found]
+        self._count = sum(map(len, self._sets))
+        self.parts = frozenset(found)
 
     def __len__(self) -> int:
         """How many pictures there are."""
