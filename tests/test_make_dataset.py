@@ -18,6 +18,7 @@ from skimage import data
 
 from deblur_cli.blur.light import Light, decode, encode
 from deblur_cli.data import open_pairs
+from deblur_cli.data.ledger import Ledger
 from deblur_cli.host.manager import Host
 from deblur_cli.pictures.scaling import from_integers, to_8_bit
 
@@ -298,6 +299,70 @@ def test_a_folder_with_something_in_it_is_refused_and_nothing_foreign_is_ever_re
     assert sorted(path.name for path in (out / "blur").iterdir()) == ["000000_00_0.png", "mine.png"]
 
 
+def test_overwrite_leaves_a_folder_alone_that_holds_no_data_set(run, sharp, tmp_path):
+    """The spec of a user's own, say, which bears the name that we give ours."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "spec.toml").write_text("mine")
+    ran = run("make-dataset", sharp, out, "--preset", "gaussian", "--overwrite")
+    assert (ran.code, (out / "spec.toml").read_text()) == (2, "mine")
+    assert "no data set" in ran.err
+
+
+def test_lists_of_other_names_survive_overwrite(run, sharp, tmp_path):
+    out = tmp_path / "out"
+    assert run("make-dataset", sharp, out, "--preset", "gaussian").code == 0
+    (out / "splits" / "hard.txt").write_text("000000_00_0")
+    assert run("make-dataset", sharp, out, "--preset", "gaussian", "--overwrite").code == 0
+    assert (out / "splits" / "hard.txt").read_text() == "000000_00_0"
+
+
+def test_a_strip_replaces_no_picture_unasked(run, sharp):
+    before = (sharp / "a.png").read_bytes()
+    ran = run("make-dataset", sharp / "b.png", "--strip", sharp / "a.png")
+    assert (ran.code, "exists already" in ran.err, (sharp / "a.png").read_bytes()) == (2, True, before)
+    ran = run("make-dataset", sharp / "a.png", "--strip", sharp / "a.png", "--overwrite")
+    assert (ran.code, (sharp / "a.png").read_bytes()) == (2, before), "the source itself never"
+    assert run("make-dataset", sharp, "--strip", sharp / "strip.txt").code == 2
+
+
+def test_a_link_that_leads_to_itself_is_one_picture_that_cannot_be_read(run, sharp, tmp_path):
+    (sharp / "loop.png").symlink_to("loop.png")
+    ran = run("make-dataset", sharp, tmp_path / "out", "--preset", "gaussian")
+    assert (ran.code, ran.err.count("left out loop.png")) == (1, 1)
+    assert len(records(tmp_path / "out")) == 6
+
+
+def test_a_second_run_in_the_same_folder_is_refused_while_the_first_is_at_work(run, sharp, tmp_path):
+    out = tmp_path / "out"
+    assert run("make-dataset", sharp, out, "--preset", "gaussian").code == 0
+    before = hashes(out)
+    with Ledger(out).alone():
+        for words in (("--overwrite",), ("--resume",)):
+            ran = run("make-dataset", sharp, out, "--preset", "gaussian", *words)
+            assert (ran.code, "another deblur make-dataset is at work" in ran.err) == (2, True)
+            assert hashes(out) == before
+
+
+def test_a_complete_set_is_not_taken_for_one_of_another_source(run, sharp, tmp_path):
+    out = tmp_path / "out"
+    assert run("make-dataset", sharp, out, "--preset", "gaussian").code == 0
+    (sharp / "g.png").write_bytes((sharp / "a.png").read_bytes())
+    ran = run("make-dataset", sharp, out, "--preset", "gaussian", "--resume")
+    assert (ran.code, "the source is not the one it was made with" in ran.err) == (2, True)
+
+
+def test_what_a_kill_at_the_very_end_leaves_is_cleared_away_by_resume(run, sharp, tmp_path):
+    out = tmp_path / "out"
+    assert run("make-dataset", sharp, out, "--preset", "gaussian").code == 0
+    before = hashes(out)
+    (out / ".making").mkdir()
+    for name in (".making/plan.json", ".deblur-0123456789ab.part", "splits/.deblur-0123456789ab.part"):
+        (out / name).write_text("{}")
+    assert run("make-dataset", sharp, out, "--preset", "gaussian", "--resume").code == 0
+    assert hashes(out) == before
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -306,7 +371,12 @@ def test_a_folder_with_something_in_it_is_refused_and_nothing_foreign_is_ever_re
         (["--preset", "gaussian", "--set", "step.0.sgma=2"], 2, 'did you mean "sigma"?'),
         (["--preset", "gaussian", "--set", "step.0.sigma=-1"], 2, "step[0].sigma: -1"),
         (["--preset", "gaussian", "--size", "12"], 2, "--size 12: write it as WxH"),
-        (["--preset", "gaussian", "--grid", "0x3"], 2, "--grid 0x3: write it as WxH"),
+        (["--preset", "gaussian", "--grid", "0x3"], 2, "--grid 0x3: write it as CxR, such as 4x3"),
+        (["--preset", "gaussian", "--grid", "999999999x999999999"], 4, "one pixel for each tile"),
+        (["--preset", "gaussian", "--split", "inf/1"], 2, "--split inf/1: write shares"),
+        (["--preset", "gaussian", "--only", "000000_00_0"], 2, "add --verify OUT"),
+        (["--preset", "gaussian", "--mend"], 2, "add --verify OUT"),
+        (["--preset", "gaussian", "--verify", "pairs"], 2, "--preset has no place beside it"),
         (["--preset", "gaussian", "--split", "80-20"], 2, "--split 80-20: write shares"),
         (["--preset", "gaussian", "--set", "patches=2"], 2, "patches"),
         (["--preset", "gaussian", "--resume", "--overwrite"], 2, "give one of them"),
@@ -701,7 +771,7 @@ def test_a_strip_shows_the_first_picture_of_any_source_of_single_pictures(run, s
         np.random.default_rng(0).integers(0, 256, 2 * 3073, dtype=np.uint8).tobytes()
     )
     for source in (sharp, sharp / "a.png", folder):
-        ran = run("make-dataset", source, "--strip", tmp_path / "strip.png")
+        ran = run("make-dataset", source, "--strip", tmp_path / "strip.png", "--overwrite")
         assert (ran.code, ran.out.strip()) == (0, str(tmp_path / "strip.png"))
         height, width = read(tmp_path / "strip.png").shape[:2]
         assert width > 4 * height  # seven pictures beside each other

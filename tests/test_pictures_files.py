@@ -258,12 +258,12 @@ def test_a_read_only_folder_and_a_protected_file(tmp_path: Path) -> None:
         folder.chmod(0o777)
         protected = restricted(folder, become_nobody, "b.png")
     assert said == [
-        "PictureError cannot write FOLDER/a.png: permission denied; write elsewhere with -o",
-        "PictureError cannot write FOLDER/b.png: permission denied; write elsewhere with -o",
+        "PictureError cannot write FOLDER/a.png: permission denied; write elsewhere",
+        "PictureError cannot write FOLDER/b.png: permission denied; write elsewhere",
         "['b.png']",
     ]
     assert (
-        protected[0] == "PictureError cannot write FOLDER/b.png: permission denied; write elsewhere with -o"
+        protected[0] == "PictureError cannot write FOLDER/b.png: permission denied; write elsewhere"
     )
 
 

@@ -85,13 +85,20 @@ def verify(
     return 3 if found.different else 0
 
 
-def strip(host: "Host", source: Path, target: Path) -> int:
-    """Draw the first picture of a source under growing blur."""
+def strip(host: "Host", source: Path, target: Path, *, overwrite: bool) -> int:
+    """Draw the first picture of a source under growing blur; never over a picture that is there already, unasked."""
     from deblur_cli.blur.spec_file import preset
     from deblur_cli.data.sources import open_source
     from deblur_cli.data.strip import draw_strip
+    from deblur_cli.errors import UsageError
+    from deblur_cli.pictures.atomic import refuse_input_as_output
     from deblur_cli.pictures.scaling import from_integers, to_8_bit
 
+    if target.suffix.lower() != ".png":
+        raise UsageError(f"--strip {target}: the strip is a PNG file, so give it a name that ends in .png")
+    if target.is_file() and not overwrite:
+        raise UsageError(f"{target} exists already; replace it with --overwrite, or choose another name")
+    refuse_input_as_output(source, target)
     found = open_source(source, preset("gaussian", host.degradations), host)
     picture = found.opener.open(found.items(0, 1)[0]).sharp
     draw_strip(to_8_bit(from_integers(picture)), (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0), target)

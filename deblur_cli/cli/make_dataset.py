@@ -1,5 +1,6 @@
 """`deblur make-dataset`: blurred and sharp pairs from sharp pictures, CIFAR-10, videos or ready pairs."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -244,12 +245,15 @@ def make_dataset(
         return dataset_looks.show_preset(show_preset)
     if describe is not None:
         return dataset_looks.describe(host, describe, json=json)
+    if verify is None and (only or mend):
+        raise UsageError(f"{'--only' if only else '--mend'} is for making pairs again: add --verify OUT")
     if verify is not None:
+        _refuse_making(preset, spec, set_, out)
         return dataset_looks.verify(
             host, verify, source=source, only=only or [], sample=sample, mend=mend, json=json
         )
     if strip is not None:
-        return dataset_looks.strip(host, _required(source, "SOURCE"), strip)
+        return dataset_looks.strip(host, _required(source, "SOURCE"), strip, overwrite=overwrite)
     if show and preset is None and spec is None and out is None:
         return dataset_looks.sheet(host, _required(source, "OUT"), show)
     changes = _changes(seed=seed, size=size, grid=grid, patch=patch, split=split or [])
@@ -265,6 +269,20 @@ def make_dataset(
         dataset_looks.sheet(host, target, show)
     _say_made(target, totals, json=json)
     return 1 if totals.left_out else 0
+
+
+def _refuse_making(
+    preset: str | None, spec: Path | None, changes: list[str] | None, out: Path | None
+) -> None:
+    """Records say all that --verify needs; what would make new pairs is not silently left aside."""
+    from deblur_cli.errors import UsageError
+
+    given = {"--preset": preset, "--spec": spec, "--set": changes, f"a second folder, {out},": out}
+    for name, value in given.items():
+        if value:
+            raise UsageError(
+                f"--verify makes pairs again from their records, so {name} has no place beside it; leave it out"
+            )
 
 
 def _required(path: Path | None, name: str) -> Path:
@@ -288,10 +306,14 @@ def _changes(
         width, height = _two(size, "--size")
         changes += ["resize.scale=none", f"resize.size=[{width},{height}]"]
     if grid is not None:
-        columns, rows = _two(grid, "--grid")
+        columns, rows = _two(grid, "--grid", form="CxR, such as 4x3")
         changes.append(f"grid=[{rows},{columns}]")
     if patch is not None:
-        width, height = (0, 0) if patch == "none" else _two(patch, "--patch", square=True)
+        width, height = (0, 0)
+        if patch != "none":
+            width, height = _two(
+                patch, "--patch", form="N or WxH, such as 128 or 128x96; or none", square=True
+            )
         changes.append(f"patch=[{height},{width}]" if patch != "none" else "patch=none")
     for word in split:
         if word in ("folder", "file"):
@@ -301,7 +323,7 @@ def _changes(
             shares = [float(share) for share in word.split("/")]
         except ValueError:
             shares = []
-        if len(shares) not in (2, 3) or min(shares) < 0 or not sum(shares) > 0:
+        if len(shares) not in (2, 3) or min(shares) < 0 or not 0 < sum(shares) < math.inf:
             raise UsageError(f"--split {word}: write shares of train/val/test such as 80/10/10, or folder")
         names = ("train", "val", "test")
         parts = ", ".join(
@@ -311,7 +333,9 @@ def _changes(
     return changes
 
 
-def _two(text: str, option: str, *, square: bool = False) -> tuple[int, int]:
+def _two(
+    text: str, option: str, *, form: str = "WxH, such as 512x288", square: bool = False
+) -> tuple[int, int]:
     """WxH as two positive integers."""
     from deblur_cli.errors import UsageError
 
@@ -319,7 +343,7 @@ def _two(text: str, option: str, *, square: bool = False) -> tuple[int, int]:
     if square and len(numbers) == 1:
         numbers *= 2
     if len(numbers) != 2 or not all(number.isdecimal() and int(number) > 0 for number in numbers):
-        raise UsageError(f"{option} {text}: write it as {'N or ' if square else ''}WxH, such as 512x288")
+        raise UsageError(f"{option} {text}: write it as {form}")
     return int(numbers[0]), int(numbers[1])
 
 

@@ -91,7 +91,7 @@ class Place:
 def smallest(spec: Spec, operations: Operations) -> tuple[int, int]:
     """Height and width in px that a picture must have at least, after resizing."""
     edge = 2 * margin(spec, operations)
-    height, width = spec.patch or (1, 1)
+    height, width = spec.patch or spec.grid or (1, 1)
     return height + edge, width + edge
 
 
@@ -146,7 +146,12 @@ def resize(picture: Picture, how: Resize | None) -> Picture:
     flags = {
         Filter.BILINEAR: cv2.INTER_LINEAR, Filter.AREA: cv2.INTER_AREA, Filter.BICUBIC: cv2.INTER_CUBIC
     }  # fmt: skip
-    resized = cv2.resize(picture.astype(np.float32), size, interpolation=flags[how.filter])
+    try:
+        resized = cv2.resize(picture.astype(np.float32), size, interpolation=flags[how.filter])
+    except cv2.error as error:
+        if error.code != cv2.Error.StsNoMem:
+            raise
+        raise MemoryError(f"a picture of {width}x{height}") from error
     return _rounded(resized.reshape(height, width, picture.shape[2]), like=picture)
 
 

@@ -5,14 +5,16 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from deblur_cli.data.files import write_text
+from deblur_cli.data.splits import SPLITS
 from deblur_cli.errors import UsageError
 from deblur_cli.pictures.atomic import atomic_write
 
@@ -149,8 +151,15 @@ class Ledger:
                 "refused": dict(sorted(totals.refused.items())), "left_out": totals.left_out,
             }  # fmt: skip
             write_text(self.summary, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
-        shutil.rmtree(self.work)
+        self.tidy()
         return totals
+
+    def tidy(self) -> None:
+        """Remove what only unfinished work needs, and what a `kill -9` left of files it was about to write."""
+        for folder in (self.out, self.out / "splits"):
+            for path in folder.glob(".deblur-*.part"):
+                path.unlink(missing_ok=True)
+        shutil.rmtree(self.work, ignore_errors=True)
 
     def read_summary(self) -> dict[str, Any]:
         """The summary of a complete set. Raises UsageError where it is damaged or missing."""
@@ -163,15 +172,49 @@ class Ledger:
         return summary
 
     def clear(self) -> None:
-        """Remove what an earlier run made, and nothing else."""
+        """Remove what an earlier run made, and nothing else; the folder itself stays."""
         for path in (self.meta, self.summary, self.out / "spec.toml", self.out / "contact-sheet.png"):
             path.unlink(missing_ok=True)
-        shutil.rmtree(self.work, ignore_errors=True)
         for path in _made_files(self.out):
             path.unlink()
-        for folder in (self.out / "blur", self.out / "sharp", self.out / "splits", self.out):
+        self.tidy()
+        for folder in (self.out / "blur", self.out / "sharp", self.out / "splits"):
             with contextlib.suppress(OSError):  # something else lies in it, or it was never made
                 folder.rmdir()
+
+    def holds_set(self) -> bool:
+        """Whether a run of ours has written here, be it finished or not."""
+        return any(path.exists() for path in (self.meta, self.summary, self.work / "plan.json"))
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other runs out of the folder, which is made where it is missing. A killed run holds nothing.
+
+        Raises
+        ------
+        UsageError : another run is at work there
+        """
+        self.out.mkdir(parents=True, exist_ok=True)
+        if sys.platform == "win32":  # folders cannot be locked there
+            yield
+            return
+        import fcntl
+
+        handle = os.open(self.out, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UsageError(
+                    f"another deblur make-dataset is at work in {self.out}; wait for it, or choose another folder"
+                ) from error
+            except OSError:  # some network disks know no locks
+                pass
+            yield
+        finally:
+            os.close(handle)
+            with contextlib.suppress(OSError):  # it is empty where nothing could be made
+                self.out.rmdir()
 
     def is_empty(self) -> bool:
         """Whether there is nothing in the folder, or no folder."""
@@ -203,4 +246,4 @@ def _made_files(out: Path) -> Iterator[Path]:
             parts = path.stem.split("_")
             if len(parts) == 3 and all(part.isascii() and part.isdigit() for part in parts):
                 yield path
-    yield from (out / "splits").glob("*.txt")
+    yield from (path for name in SPLITS if (path := out / "splits" / f"{name}.txt").is_file())

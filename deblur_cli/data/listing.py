@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import AnyStr
 
 from deblur_cli.errors import MissingError
 from deblur_cli.pictures.formats import READABLE_EXTENSIONS
@@ -52,7 +53,16 @@ def _walk(folder: bytes, prefix: bytes, *, inside: frozenset[tuple[int, int]]) -
         for entry in entries:
             if entry.name.startswith(b"."):
                 continue
-            if os.path.splitext(entry.name)[1].lower() in _EXTENSIONS and not entry.is_dir():
+            is_inner = is_folder(entry)
+            if os.path.splitext(entry.name)[1].lower() in _EXTENSIONS and not is_inner:
                 yield prefix + entry.name
-            elif entry.is_dir():
+            elif is_inner:
                 yield from _walk(entry.path, prefix + entry.name + b"/", inside=inside | {here})
+
+
+def is_folder(entry: os.DirEntry[AnyStr]) -> bool:
+    """Whether it is one, or a link to one. A link that leads to itself is a file which reading complains of."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False

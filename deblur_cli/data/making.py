@@ -69,9 +69,28 @@ def make_dataset(
     """
     ledger = Ledger(out)
     plan = _plan(source, spec)
-    if resume and ledger.meta.exists():
-        return _complete(ledger, plan)
-    _prepare(ledger, plan, spec, overwrite=overwrite, resume=resume, warn=warn)
+    _check_folder(out, Path(plan["source"]["path"]))
+    try:
+        with ledger.alone():
+            if resume and ledger.meta.exists():
+                return _complete(ledger, plan)
+            _prepare(ledger, plan, spec, overwrite=overwrite, resume=resume, warn=warn)
+            return _make(source, spec, operations, ledger, plan, workers=workers, progress=progress)
+    except NotEnoughRoomError as error:
+        raise NotEnoughRoomError(f"{error}; what is complete stays: go on with --resume") from error
+
+
+def _make(
+    source: Source,
+    spec: Spec,
+    operations: Operations,
+    ledger: Ledger,
+    plan: Mapping[str, Any],
+    *,
+    workers: int,
+    progress: Progress | None,
+) -> Totals:
+    """Make what is not there yet, and put everything together."""
     starts = range(0, len(source), _chunk_size(len(source)))
     workshop = Workshop(
         opener=source.opener, spec=spec, operations=_used(spec, operations), ledger=ledger,
@@ -133,6 +152,10 @@ class Workshop:
             outbox.take_back(record["name"] for record in records)
             reason = error.reason if isinstance(error, WindowRefused) else None
             return [{"left_out": item.name, "because": str(error), "reason": reason}]
+        except MemoryError as error:
+            raise NotEnoughRoomError(
+                f"not enough memory for {item.name}; use fewer --workers, or begin anew with smaller pictures"
+            ) from error
         return records
 
     def _pairs(
@@ -155,7 +178,8 @@ class Workshop:
         height, width = opened.sharp.shape[:2]
         if height < least_height or width < least_width:
             raise PictureError(
-                f"{width}x{height} is smaller than {least_width}x{least_height}, a patch with the margin that its blur needs"
+                f"{width}x{height} is smaller than {least_width}x{least_height}, "
+                f"{'one pixel for each tile' if self.spec.grid else 'a patch'} with the margin that its blur needs"
             )
 
 
@@ -190,11 +214,10 @@ def _prepare(
 ) -> None:
     """Make the folders of `out`, or see that what is there is the beginning of the same."""
     out = ledger.out
-    origin = Path(plan["source"]["path"])
-    if out.resolve().is_relative_to(origin) or origin.is_relative_to(out.resolve()):
-        raise UsageError(f"cannot make a data set in {out}: it must lie outside of its source {origin}")
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"cannot make a data set in {out}: it is a file")
+    if overwrite and not ledger.is_empty() and not ledger.holds_set():
+        raise UsageError(
+            f"there is no data set in {out} to --overwrite, only other files; choose another folder"
+        )
     if overwrite:
         ledger.clear()
     before = ledger.plan()
@@ -208,24 +231,45 @@ def _prepare(
             f"{out} holds an unfinished data set; go on with --resume, or begin anew with --overwrite"
         )
     else:
-        for name, what in (("spec_sha256", "the spec"), ("source", "the source"), ("items", "the source")):
-            if before.get(name) != plan[name]:
-                raise UsageError(
-                    f"cannot go on with {out}: {what} is not the one it was begun with; begin anew with --overwrite"
-                )
+        changed = _changed(before, plan)
+        if changed is not None:
+            raise UsageError(
+                f"cannot go on with {out}: {changed} is not the one it was begun with; begin anew with --overwrite"
+            )
         if before.get("versions") != plan["versions"]:
             warn(f"{out} was begun with other versions of the libraries; its pairs may differ in rounding")
     ledger.begin(plan, spec.text)
 
 
 def _complete(ledger: Ledger, plan: Mapping[str, Any]) -> Totals:
-    """Nothing is left to do in a complete set of the same spec."""
+    """Nothing is left to do in a complete set of the same spec and source."""
     summary = ledger.read_summary()
-    if summary.get("spec_sha256") != plan["spec_sha256"]:
+    changed = _changed(summary, plan)
+    if changed is not None:
         raise UsageError(
-            f"{ledger.out} is complete, but was made by another spec; choose another folder or --overwrite"
+            f"{ledger.out} is complete, but {changed} is not the one it was made with; "
+            "choose another folder or --overwrite"
         )
+    ledger.tidy()
     return totals_of(summary)
+
+
+def _changed(before: Mapping[str, Any], plan: Mapping[str, Any]) -> str | None:
+    """What is not as it was when the work began, None if it may go on."""
+    compared = {"spec_sha256": "the spec", "source": "the source", "items": "the source"}
+    return next((what for name, what in compared.items() if before.get(name) != plan[name]), None)
+
+
+def _check_folder(out: Path, origin: Path) -> None:
+    """Refuse places where no data set can be made. origin : where the source lies"""
+    if out.resolve().is_relative_to(origin) or origin.is_relative_to(out.resolve()):
+        raise UsageError(f"cannot make a data set in {out}: it must lie outside of its source {origin}")
+    if out.is_symlink() and not out.exists():
+        raise UsageError(
+            f"cannot make a data set in {out}: it is a link to {out.readlink()}, which is not there"
+        )
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"cannot make a data set in {out}: it is a file")
 
 
 def _chunk_size(count: int) -> int:
@@ -263,7 +307,7 @@ def _run(workshop: Workshop, source: Source, starts: range, *, workers: int) -> 
                 yield future.result()
         except BrokenProcessPool as error:
             raise NotEnoughRoomError(
-                f"one of the {workers} processes was killed, most likely for its memory; use fewer --workers, then --resume"
+                f"one of the {workers} processes was killed, most likely for its memory; use fewer --workers"
             ) from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)

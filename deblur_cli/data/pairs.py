@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deblur_cli.data.files import as_text, read_rgb
-from deblur_cli.data.listing import list_names, path_of, text_of
+from deblur_cli.data.listing import is_folder, list_names, path_of, text_of
 from deblur_cli.errors import PictureError
 from deblur_cli.pictures.picture import Pixels as Samples
 
@@ -191,7 +191,7 @@ def _subfolders(folder: Path) -> Iterable[Path]:
     if not folder.is_dir():
         return []
     with os.scandir(folder) as entries:  # which knows folders without a look at each of a million files
-        names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+        names = [entry.name for entry in entries if not entry.name.startswith(".") and is_folder(entry)]
     return [folder / name for name in sorted(names)]
 
 

@@ -82,15 +82,15 @@ def write_error(error: OSError, path: Path | str) -> DeblurError:
     """The error for the user that says why `path` could not be written."""
     if error.errno in _NO_ROOM:
         return NotEnoughRoomError(
-            f"cannot write {path}: the disk is full; free some space or write elsewhere with -o"
+            f"cannot write {path}: the disk is full; free some space or write elsewhere"
         )
     reasons = {
         errno.ENOENT: "its folder does not exist; create it first",
         errno.ENOTDIR: "its folder is not a folder",
-        errno.EACCES: "permission denied; write elsewhere with -o",
-        errno.EPERM: "permission denied; write elsewhere with -o",
-        errno.EROFS: "the disk is read-only; write elsewhere with -o",
-        errno.ENAMETOOLONG: "the name is too long for the file system; choose a shorter one with -o",
+        errno.EACCES: "permission denied; write elsewhere",
+        errno.EPERM: "permission denied; write elsewhere",
+        errno.EROFS: "the disk is read-only; write elsewhere",
+        errno.ENAMETOOLONG: "the name is too long for the file system; choose a shorter one",
     }
     reason = reasons.get(error.errno or 0, (error.strerror or str(error)).lower())
     return PictureError(f"cannot write {path}: {reason}")
