@@ -580,6 +580,21 @@ def test_ready_pairs_are_resized_cut_into_tiles_and_divided_by_folder(run, tmp_p
     assert run("make-dataset", "--verify", out).code == 0
 
 
+def test_a_named_set_is_read_from_the_folders_that_it_means(run, tmp_path, monkeypatch):
+    for part in ("train", "test"):
+        for level, kind in enumerate(("blur", "blur_gamma", "sharp")):
+            folder = tmp_path / "data/gopro" / part / "GOPR1" / kind
+            folder.mkdir(parents=True)
+            Image.fromarray(np.full((40, 40, 3), 60 * level, np.uint8)).save(folder / "000001.png")
+    monkeypatch.setenv("DEBLUR_DATA", str(tmp_path / "data"))
+    for name, level in (("gopro", 0), ("gopro-gamma", 60)):
+        ran = run("make-dataset", name, tmp_path / name, "--preset", "gopro-256", "--patch", "32")
+        assert ran.code == 0, ran.err
+        assert [record["split"] for record in records(tmp_path / name)] == ["test", "train"]
+        assert {int(read(path).mean()) for path in (tmp_path / name / "blur").iterdir()} == {level}
+        assert run("make-dataset", "--verify", tmp_path / name).code == 0
+
+
 def test_cifar10_is_read_from_its_binary_files(run, tmp_path):
     rng = np.random.default_rng(0)
     folder = tmp_path / "cifar-10-batches-bin"

@@ -235,6 +235,7 @@ def make_dataset(
 
       deblur make-dataset photos/ pairs/ --preset gaussian --set step.0.sigma=2 --split 80/10/10
     """
+    from deblur_cli.data.sources import open_source
     from deblur_cli.errors import UsageError
     from deblur_cli.host.manager import Host
 
@@ -258,7 +259,7 @@ def make_dataset(
         return dataset_looks.sheet(host, _required(source, "OUT"), show)
     changes = _changes(seed=seed, size=size, grid=grid, patch=patch, split=split or [])
     made_by = _spec(host, preset, spec, [*(set_ or []), *changes], pairs=pairs)
-    found = _source(host, _required(source, "SOURCE"), made_by)
+    found = open_source(_required(source, "SOURCE"), made_by, host)
     if dry_run:
         return _say_plan(found, made_by, host, json=json)
     target = _required(out, "OUT")
@@ -370,18 +371,6 @@ def _spec(
     if pairs is None:
         return spec
     return read([*changes, f"{'draws' if spec.patch is None else 'patches'}={pairs}"])
-
-
-def _source(host: "Host", path: Path, spec: "Spec") -> "Source":
-    """The source in a path, or of the data set of that name."""
-    import os
-
-    from deblur_cli.data.roots import require_root
-    from deblur_cli.data.sources import open_source
-
-    if not path.exists() and str(path) in host.datasets:
-        path = require_root(host.datasets[str(path)], os.environ)
-    return open_source(path, spec, host)
 
 
 def _say_plan(source: "Source", spec: "Spec", host: "Host", *, json: bool) -> int:

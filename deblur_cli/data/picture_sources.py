@@ -18,7 +18,7 @@ from deblur_cli.data.photographs import pictures_named
 from deblur_cli.data.prepared import PartedPair
 from deblur_cli.data.splits import part_named
 from deblur_cli.data.synthesis import Opened, sha256_of
-from deblur_cli.errors import MissingError, PictureError
+from deblur_cli.errors import MissingError, PictureError, UsageError
 from deblur_cli.pictures.picture import Pixels
 
 
@@ -182,10 +182,13 @@ class Pairs:
         return len(self._pairs)
 
     def items(self, start: int, stop: int) -> list[Item]:
-        """Pairs by their position."""
+        """Pairs by their position. Raises UsageError where a plugin's pairs are in no files."""
         items = []
         for found in self._pairs[start:stop]:
-            assert isinstance(found.pair, FilePair)
+            if not isinstance(found.pair, FilePair):
+                raise UsageError(
+                    f"the pair {found.source} does not lie in two files, so nothing can be made of it"
+                )
             key = found.pair.blurry, found.pair.sharp
             items.append(Item(index=found.index, name=found.source, part=found.part, key=key))
         return items

@@ -106,16 +106,31 @@ def _of_set(
     find_pairs: Callable[[Path, str], Sequence[Pair]] = import_object(dataset.pairs)
     if preset is None:
         return find_pairs(root(), _part_for(dataset, split))
-    folder = root()
+    whole = pairs_of_set(dataset, root(), needed=_part_for(dataset, split))
+    return prepared_pairs(whole, preset, host.degradations, split=split, what=dataset.name)
+
+
+def pairs_of_set(dataset: Dataset, root: Path, *, needed: str = "") -> list[PartedPair]:
+    """The pairs of all parts of a declared set that are there.
+
+    Parameters
+    ----------
+    root : its folder
+    needed : the part that must be there; "" = any
+
+    Raises
+    ------
+    MissingError : that part is not there, or none is
+    """
+    find: Callable[[Path, str], Sequence[Pair]] = import_object(dataset.pairs)
     parts: dict[str | None, Sequence[Pair]] = {}
     for part in dataset.splits:
         try:
-            parts[part] = find_pairs(folder, part)
+            parts[part] = find(root, part)
         except MissingError:
-            if part == _part_for(dataset, split):
+            if part == needed or (part == dataset.splits[-1] and not parts):
                 raise
-    whole = parted(parts, root=folder)
-    return prepared_pairs(whole, preset, host.degradations, split=split, what=dataset.name)
+    return parted(parts, root=root)
 
 
 def _require_kind(dataset: Dataset, preset: Spec) -> None:
