@@ -306,6 +306,27 @@ def test_all_runs_are_validated_on_the_same_pictures(photos: Path, tmp_path: Pat
     assert len(blurred) == 1
 
 
+@pytest.mark.parametrize(
+    ("sizes", "held_out"),
+    [({"": 41}, 3), ({"a": 41}, 3), ({"a": 30, "b": 2, "c": 9}, 2), ({f"{n:02}": 2 for n in range(41)}, 6)],
+)
+def test_scenes_are_held_out_whole_where_there_is_no_part_to_validate_on(
+    tmp_path: Path, sizes: dict[str, int], held_out: int
+) -> None:
+    for scene, count in sizes.items():
+        for kind in ("blur", "sharp"):
+            folder = tmp_path / scene / kind
+            folder.mkdir(parents=True)
+            for number in range(count):
+                (folder / f"{number:06d}.png").touch()
+    material = open_material(Host.discover(), [str(tmp_path)], spec=None, only_sharp=False)
+    train_names, val_names = ({pair.name for pair in pairs} for pairs in (material.train, material.val))
+    assert (len(train_names & val_names), len(train_names | val_names)) == (0, sum(sizes.values()))
+    assert len(val_names) == held_out
+    if len(sizes) > 1:
+        assert not {name.split("/")[0] for name in train_names} & {name.split("/")[0] for name in val_names}
+
+
 def test_ready_pairs_stay_as_they_are_beside_pictures_that_are_blurred(
     photos: Path, run, tmp_path: Path
 ) -> None:

@@ -5,11 +5,12 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path
 
 from deblur_cli.blur.spec import Redraw, SourceKind, Spec
 from deblur_cli.blur.spec_file import parse_spec, spec_named
+from deblur_cli.data.drawn import DrawnPair
 from deblur_cli.data.lazy import Lazy
 from deblur_cli.data.pairs import Pair
 from deblur_cli.data.sets import holds_sharp, open_pairs, spec_of
@@ -17,7 +18,7 @@ from deblur_cli.errors import MissingError, UsageError
 from deblur_cli.host.manager import Host
 
 HELD_OUT = 20
-"""Of a data set without a validation split, every 20th pair is held out."""
+"""Of a data set without a validation split, every 20th scene or clip is held out; without these, every 20th pair."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,8 +122,23 @@ def _divided(host: Host, name: str, spec: Spec | None) -> tuple[Sequence[Pair], 
         held_out = []
     if len(held_out) and not _are_equal(held_out, pairs):
         return pairs, held_out
-    rest = [number for number in range(len(pairs)) if number % HELD_OUT] or range(len(pairs))
-    return Lazy(rest, partial(_item, pairs)), Lazy(range(0, len(pairs), HELD_OUT), partial(_item, pairs))
+    numbers = _held_out(pairs)
+    kept = set(numbers)
+    rest = [number for number in range(len(pairs)) if number not in kept] or range(len(pairs))
+    return Lazy(rest, partial(_item, pairs)), Lazy(numbers, partial(_item, pairs))
+
+
+def _held_out(pairs: Sequence[Pair]) -> Sequence[int]:
+    """Which pairs to validate with: whole scenes or clips, as their folders are; of few of them the smallest."""
+    scenes: dict[str, list[int]] = {}
+    for number, pair in enumerate(pairs):
+        scene = pair.picture.group if isinstance(pair, DrawnPair) else pair.name.rpartition("/")[0]
+        scenes.setdefault(scene, []).append(number)
+    if len(scenes) < 2:
+        return range(0, len(pairs), HELD_OUT)
+    if len(scenes) < HELD_OUT:
+        return min(scenes.values(), key=len)
+    return sorted(chain(*list(scenes.values())[::HELD_OUT]))
 
 
 def _are_equal(first: Sequence[Pair], second: Sequence[Pair]) -> bool:
