@@ -4,10 +4,9 @@ Read from the binary version, or from class folders of picture files. Labels are
 """
 
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -76,10 +75,15 @@ class CifarPicture:
         PictureError : the batch cannot be read any more
         """
         try:
-            status = os.stat(self.file)
-            planes = _mapped(self.file, status.st_mtime_ns, status.st_size)[self.record]
-        except (OSError, IndexError, ValueError) as error:
-            raise PictureError(f"cannot read {self.name} in {self.file}: {error}") from error
+            # Opened for each picture: a mapped file would count as memory, up to all of it.
+            with open(self.file, "rb", buffering=0) as batch:
+                batch.seek(self.record * _RECORD)
+                data = batch.read(_RECORD)
+        except OSError as error:
+            raise PictureError(f"cannot read {self.name} in {self.file}: {error.strerror}") from error
+        if len(data) < _RECORD:
+            raise PictureError(f"cannot read {self.name} in {self.file}: the file ends before it; {_AGAIN}")
+        planes = _planes(np.frombuffer(data, np.uint8))[0]
         return np.ascontiguousarray(planes.transpose(1, 2, 0))
 
 
@@ -196,13 +200,6 @@ def _count(file: Path) -> int:
             f"cannot use {file}: it holds {size} bytes, not the {BATCH * _RECORD} of a batch of CIFAR-10; {_AGAIN}"
         )
     return count
-
-
-@lru_cache(maxsize=len(_ALL))
-def _mapped(file: Path, modified_ns: int, size: int) -> NDArray[np.uint8]:
-    """The planes of a batch file, read from the disk as they are touched. The file's state tells a new one from the old."""
-    mapped = np.memmap(file, np.uint8, "r", shape=(size // _RECORD * _RECORD,))
-    return _planes(np.asarray(mapped))  # a plain array: slices of a memmap take several times as long
 
 
 def _planes(records: NDArray[np.uint8]) -> NDArray[np.uint8]:
