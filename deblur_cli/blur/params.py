@@ -25,7 +25,8 @@ class Limits:
 
     among : the only values there are
     unit : of the value itself; degrees : the value is in rad, specs give it in degrees
-    drawn : what it is drawn from where a spec does not say; None = a spec must say, or the operation derives it
+    drawn : what it is drawn from where a spec does not say, in the units of a spec
+    derived : a spec may leave it out though nothing is `drawn`: the operation's own `draw` finds it then
     count : how many values, each drawn by itself (one an axis); 0 = a single number
     """
 
@@ -81,9 +82,9 @@ def number(
     count: int = 0,
     default: Any = MISSING,
 ) -> Any:
-    """A field with a range; see `Limits`. `drawn` is in the units of a spec; a constant is the constructor's default too.
+    """A field of a parameter dataclass with a range; arguments as of `Limits`.
 
-    derived : a spec may leave it out, and the operation's own `draw` finds it then
+    default : of the constructor; where `drawn` is a constant, that is the default
     """
     limits = Limits(
         unit=unit,

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 datasets = typer.Typer(
     invoke_without_command=True, context_settings=HELP_NAMES, rich_markup_mode="rich", add_completion=False
 )
-datasets.command(cls=Command, context_settings=HELP_NAMES)(check)
 
 
 def _complete_names() -> list[str]:

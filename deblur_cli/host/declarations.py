@@ -390,6 +390,8 @@ class Degradation:
     bound : the distance in px at which it looks: a number, or the import path of (node) -> int, where `node` holds the
         distribution of each parameter by name
     draw : import path of (node, rng, number) -> params, where drawing each parameter by itself does not do
+    stage : where in the physics it happens; a SCENE degradation changes the sharp picture too, a FILE one acts on stored
+        8-bit values
     places : whether it differs from place to place: `apply` and `kernel` then take `window=` too
     """
 
