@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from deblur_cli.blur.distributions import Choice, Constant, Integers, LogUniform, Uniform, greatest
     from deblur_cli.blur.params import number
+    from deblur_cli.errors import MissingError, PictureError
     from deblur_cli.host.declarations import (
         API,
         Archive,
@@ -47,8 +48,10 @@ __all__ = [
     "LogUniform",
     "Loss",
     "Metric",
+    "MissingError",
     "Model",
     "Option",
+    "PictureError",
     "Recipe",
     "Restorer",
     "Stage",
@@ -70,6 +73,7 @@ _HOME = {
         "deblur_cli.blur.distributions",
     ),
     "number": "deblur_cli.blur.params",
+    **dict.fromkeys(("MissingError", "PictureError"), "deblur_cli.errors"),
     "Recipe": "deblur_cli.host.recipes",
     "hookimpl": "deblur_cli.host.hookspecs",
     "Restorer": "deblur_cli.restore.restorer",

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deblur_cli import Model, testing
+from deblur_cli import Dataset, Degradation, Model, testing
 from deblur_cli.host import manager, sources
 
 PAGE = (Path(__file__).parents[1] / "docs" / "plugins.md").read_text(encoding="utf-8")
@@ -31,7 +31,7 @@ def files() -> dict[str, str]:
 def test_the_page_names_every_hook_field_variable_and_check() -> None:
     names = {
         *manager.KINDS,
-        *(field.name for field in dataclasses.fields(Model)),
+        *(field.name for kind in (Model, Dataset, Degradation) for field in dataclasses.fields(kind)),
         *(check.__name__ for check in testing.CHECKS),
         *re.findall(
             r"DEBLUR_PLUGINS\w*|DEBLUR_STRICT",
