@@ -16,7 +16,7 @@ from deblur_cli.blur.opencv import import_opencv
 from deblur_cli.data.findings import Check, Distribution, Finding, Level, Report
 from deblur_cli.data.leakage import LIKELY, Likeness, LookAlikes
 from deblur_cli.data.pair_measures import Measured, files_of, measure
-from deblur_cli.data.pair_records import Recorded, read_records
+from deblur_cli.data.pair_records import Recorded, recorded_pairs
 from deblur_cli.data.pair_search import Listed, Survey
 from deblur_cli.data.pair_verdicts import judge_identical, judge_pair, judge_scene, judged_shift
 from deblur_cli.errors import NotEnoughRoomError
@@ -43,7 +43,7 @@ def check_pairs(
     UsageError : the records of a made set are damaged
     NotEnoughRoomError : a process was killed
     """
-    records = read_records(survey.root) if survey.root is not None else {}
+    records = recorded_pairs(survey.root) if survey.root is not None else {}
     chosen = spread(survey.pairs, limit)
     jobs = [(listed, records.get(listed.pair.name)) for listed in chosen]
     findings = [*survey.findings, *_unrecorded(chosen, records, survey.root)]

@@ -224,6 +224,27 @@ class Ledger:
         return self.work / f"{start:012d}.jsonl"
 
 
+def read_records(meta: Path) -> Iterator[Record]:
+    """The records of a set, one by one.
+
+    Raises
+    ------
+    UsageError : a line is no record, or of a newer schema; names file and line
+    """
+    with meta.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                record = json.loads(line)
+                schema = record["schema"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise UsageError(f"{meta}:{number}: this is no record of a pair") from error
+            if schema != SCHEMA:
+                raise UsageError(
+                    f"{meta}:{number}: schema: {schema} is newer than this program understands ({SCHEMA})"
+                )
+            yield record
+
+
 def totals_of(summary: Mapping[str, Any]) -> Totals:
     """What the summary of a complete set counts."""
     finite = summary["pairs"] - summary["identical"]

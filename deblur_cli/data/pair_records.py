@@ -1,6 +1,5 @@
 """What the records of a made data set say of a pair, as far as its pictures can be held against it."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from deblur_cli.blur.light import Light, WorkingLight, parse_light
+from deblur_cli.data.ledger import read_records
 from deblur_cli.errors import UsageError
 
 _NO_BLUR = frozenset({"highlights", "noise", "jpeg", "identity"})
@@ -35,7 +35,7 @@ class Recorded:
     sharp_sha256: str
 
 
-def read_records(folder: Path) -> dict[str, Recorded]:
+def recorded_pairs(folder: Path) -> dict[str, Recorded]:
     """The records of `deblur make-dataset` by the names of the pairs; none where it did not make the folder.
 
     Raises
@@ -46,13 +46,11 @@ def read_records(folder: Path) -> dict[str, Recorded]:
     if not path.is_file():
         return {}
     found: dict[str, Recorded] = {}
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                record = json.loads(line)
-                found[record["name"]] = _recorded(record)
-            except (ValueError, KeyError, TypeError) as error:
-                raise UsageError(f"{path}:{number}: the record makes no sense ({error!r})") from error
+    for number, record in enumerate(read_records(path), start=1):
+        try:
+            found[record["name"]] = _recorded(record)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UsageError(f"{path}:{number}: the record makes no sense ({error!r})") from error
     return found
 
 

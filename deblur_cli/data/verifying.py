@@ -1,16 +1,14 @@
 """Making pairs of a finished data set again, from their records alone, and comparing every bit."""
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from deblur_cli.blur.pipeline import Operations
 from deblur_cli.blur.spec import SourceKind
 from deblur_cli.data.files import encode_png, read_rgb
 from deblur_cli.data.items import Opener
-from deblur_cli.data.ledger import SCHEMA, Ledger
+from deblur_cli.data.ledger import SCHEMA, Ledger, Record, read_records
 from deblur_cli.data.making import versions
 from deblur_cli.data.outbox import write_plainly
 from deblur_cli.data.picture_sources import CifarOpener, PairOpener, PictureOpener
@@ -18,8 +16,6 @@ from deblur_cli.data.synthesis import MadePair, Opened, remake_pair, resize_of, 
 from deblur_cli.data.video import open_frames
 from deblur_cli.data.window_source import WindowOpener
 from deblur_cli.errors import DeblurError, MissingError, UsageError
-
-Record = dict[str, Any]  # a JSON object
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +76,7 @@ def verify(
                 last = record["index"], opener.open(opener.find(record))
             problem = _compare(last[1], record, operations, ledger, mend=mend)
         except (DeblurError, KeyError, TypeError, ValueError) as error:
-            if isinstance(error, MissingError) and not done - 1:
+            if isinstance(error, MissingError) and done == 1:
                 raise
             problem = str(error)
         if problem is not None:
@@ -92,27 +88,6 @@ def verify(
         f"{name} {before.get(name)}, now {now[name]}" for name in now if before.get(name) != now[name]
     )
     return Verified(checked=len(records), different=different, versions=changed)
-
-
-def read_records(meta: Path) -> Iterator[Record]:
-    """The records of a set, one by one.
-
-    Raises
-    ------
-    UsageError : a line is no record, or of a newer schema; names file and line
-    """
-    with meta.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                record = json.loads(line)
-                schema = record["schema"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise UsageError(f"{meta}:{number}: this is no record of a pair") from error
-            if schema != SCHEMA:
-                raise UsageError(
-                    f"{meta}:{number}: schema: {schema} is newer than this program understands ({SCHEMA})"
-                )
-            yield record
 
 
 def _chosen(meta: Path, count: int, *, only: set[str], sample: int | None) -> Iterable[Record]:
