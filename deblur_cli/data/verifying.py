@@ -63,31 +63,33 @@ def verify(
         raise UsageError(
             f"{ledger.summary}: schema: {summary.get('schema')!r} is not what this program writes ({SCHEMA})"
         )
-    records = list(_chosen(ledger.meta, summary["pairs"], only=set(only), sample=sample))
-    missing = sorted(set(only) - {record["name"] for record in records})
-    if missing:
-        raise UsageError(f"{out} holds no pair {missing[0]}")
-    opener = _opener(summary["source"], source, records)
+    wanted = min(len(set(only)) or sample or summary["pairs"], summary["pairs"])
+    opener = _opener(summary["source"], source, next(read_records(ledger.meta), None))
     different: dict[str, str] = {}
-    last: tuple[int, Opened] | None = None
-    for done, record in enumerate(records, start=1):
+    checked, last = 0, None
+    lost = set(only)
+    for record in _chosen(ledger.meta, summary["pairs"], only=set(only), sample=sample):
+        lost.discard(record["name"])
         try:
             if last is None or last[0] != record["index"]:  # patches of one picture share its reading
                 last = record["index"], opener.open(opener.find(record))
             problem = _compare(last[1], record, operations, ledger, mend=mend)
         except (DeblurError, KeyError, TypeError, ValueError) as error:
-            if isinstance(error, MissingError) and done == 1:
+            if isinstance(error, MissingError) and checked == 0:
                 raise
             problem = str(error)
         if problem is not None:
             different[record["name"]] = problem
+        checked += 1
         if progress is not None:
-            progress(done, len(records))
+            progress(checked, wanted)
+    if lost:
+        raise UsageError(f"{out} holds no pair {min(lost)}")
     now, before = versions(), summary.get("versions", {})
     changed = tuple(
         f"{name} {before.get(name)}, now {now[name]}" for name in now if before.get(name) != now[name]
     )
-    return Verified(checked=len(records), different=different, versions=changed)
+    return Verified(checked=checked, different=different, versions=changed)
 
 
 def _chosen(meta: Path, count: int, *, only: set[str], sample: int | None) -> Iterable[Record]:
@@ -100,7 +102,7 @@ def _chosen(meta: Path, count: int, *, only: set[str], sample: int | None) -> It
     return (record for place, record in enumerate(read_records(meta)) if place in places)
 
 
-def _opener(described: dict[str, str], moved: Path | None, records: Sequence[Record]) -> Opener:
+def _opener(described: dict[str, str], moved: Path | None, first: Record | None) -> Opener:
     root = moved or Path(described["path"])
     if not root.exists():
         raise MissingError(
@@ -114,7 +116,7 @@ def _opener(described: dict[str, str], moved: Path | None, records: Sequence[Rec
         case SourceKind.PAIRS:
             return PairOpener(root)
         case SourceKind.FRAMES:
-            return WindowOpener(frames=open_frames(root), size=resize_of(records[0]) if records else None)
+            return WindowOpener(frames=open_frames(root), size=resize_of(first) if first else None)
 
 
 def _compare(
