@@ -208,7 +208,10 @@ def test_a_preset_takes_its_share_of_the_training_part_to_validate_on(host, tmp_
 @pytest.mark.slow
 def test_the_real_test_pictures_come_out_as_blurred_as_the_report_says(host):
     """S. Orlandi and L. Pinardi, Bologna 2020: 24.67 dB as a mean over the pictures, MSE 6.317e-3."""
-    pairs = open_pairs(host, "cifar10", split="test")
+    try:
+        pairs = open_pairs(host, "cifar10", split="test")
+    except MissingError as error:
+        pytest.skip(str(error))
     assert len(pairs) == 10_000
     errors = np.array(
         [np.mean(np.square(np.subtract(*pair.load(), dtype=np.float32) / 255)) for pair in pairs]
