@@ -2,10 +2,12 @@
 
 import json
 import math
+import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ from deblur_cli.blur.params import number
 from deblur_cli.blur.pipeline import Degraded, Taken, apply_steps, as_records, draw_steps, from_records
 from deblur_cli.blur.randomness import Role, generator
 from deblur_cli.blur.spec import Branch, Mix, Select, Spec, Step, margin
-from deblur_cli.errors import MissingError, UsageError
+from deblur_cli.errors import MissingError, PictureError, UsageError
 from deblur_cli.host.declarations import Degradation, Stage
 from deblur_cli.pictures.scaling import from_integers, to_8_bit
 
@@ -378,3 +380,45 @@ def test_a_plugins_kernel_needs_neither_draw_nor_apply():
     assert centroid(degraded.kernels[1]) == (moved, 0)
     assert degraded.blurry[20, 20 + moved, 0] == 1
     assert 0 <= taken_of(spec_of(Step(slot=1, op="shift")))[0].params.length < 9
+
+
+FAULTS: dict[str, tuple[str, Callable[..., object], str]] = {
+    "raises": ("apply", lambda image, params, rng: 1 / 0, "failed in apply: ZeroDivisionError"),
+    "exits": ("apply", lambda image, params, rng: sys.exit(3), "failed in apply: called sys.exit(3)"),
+    "shrinks": ("apply", lambda image, params, rng: image[1:], "its apply returned float32 of shape (8, 9, 1)"),
+    "nothing": ("apply", lambda image, params, rng: None, "its apply returned nothing"),
+    "nan": ("apply", lambda image, params, rng: image * np.float32(np.nan), "values that are not finite"),
+    "even": ("kernel", lambda params, rng: np.full((4, 4), 1 / 16), "not one of equal, odd sides"),
+    "bright": ("kernel", lambda params, rng: np.ones((3, 3)), "a kernel that sums to 9, not to 1"),
+    "undrawn": ("draw", lambda node, rng, number: None, "its draw returned nothing, not Shift"),
+    "backwards": ("bound", lambda node: -5, "its bound returned -5 px"),
+}  # fmt: skip
+"""Faults of plugins: where, the function, and what is said of it."""
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_in_a_plugin_is_an_error_with_its_name_and_no_wrong_picture(fault):
+    role, _, message = FAULTS[fault]
+    sound = {"bound": 9, "kernel" if role != "apply" else "apply": f"{__name__}:shift_kernel"}
+    functions = {**sound, role: f"{__name__}:FAULTY.{fault}"}
+    declared = Degradation(name="faulty", summary="s", params=f"{__name__}:Shift", **functions)
+    spec = spec_of(Step(slot=1, op="faulty"), border=Border.CROP_VALID)
+
+    def make() -> None:
+        taken = draw_steps(spec, {"faulty": declared}, streams=streams(), number=0)
+        margin(spec, {"faulty": declared})
+        image = np.zeros((9, 9, 1), np.float32)
+        apply_steps(
+            image,
+            taken,
+            {"faulty": declared},
+            streams=streams(),
+            window=Window(whole_height=9, whole_width=9),
+            keep=lambda it: it,
+        )
+
+    with pytest.raises(PictureError, match="the degradation faulty .*" + re.escape(message)):
+        make()
+
+
+FAULTY = SimpleNamespace(**{name: function for name, (_, function, _) in FAULTS.items()})

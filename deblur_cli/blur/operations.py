@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from deblur_cli.blur.distributions import Distribution
+from deblur_cli.blur.guarded import guarded
 from deblur_cli.blur.params import draw_params
 from deblur_cli.host.declarations import Degradation, Stage, import_object
 
@@ -49,20 +50,32 @@ def load_operation(declared: Degradation) -> Operation:
     """
     kind = import_object(declared.params)
     functions = {
-        name: import_object(path) for name in ("apply", "kernel") if (path := getattr(declared, name))
+        role: _guarded_where_foreign(declared, role, path, kind)
+        for role in ("apply", "kernel", "draw", "bound")
+        if isinstance(path := getattr(declared, role), str) and path
     }
     return Operation(
         name=declared.name,
         params=kind,
-        draw=import_object(declared.draw) if declared.draw else partial(draw_params, kind),
+        draw=functions.get("draw") or partial(draw_params, kind),
         apply=functions.get("apply"),
         kernel=functions.get("kernel"),
-        bound=import_object(declared.bound) if isinstance(declared.bound, str) else None,
+        bound=functions.get("bound"),
         stage=declared.stage,
         places=declared.places,
         looks_around=declared.bound != 0,
-        random=any(map(_needs_generator, functions.values())),
+        random=any(_needs_generator(functions[role]) for role in ("apply", "kernel") if role in functions),
     )
+
+
+def _guarded_where_foreign(
+    declared: Degradation, role: str, path: str, kind: type[Any]
+) -> Callable[..., Any]:
+    """A function that a declaration names; those of plugins are checked whenever they are called."""
+    function: Callable[..., Any] = import_object(path)
+    if path.startswith("deblur_cli."):
+        return function
+    return guarded(declared.name, role, function, params=kind)
 
 
 def _needs_generator(function: Callable[..., Any]) -> bool:

@@ -244,7 +244,7 @@ def describe(kernel: Kernel) -> dict[str, Any]:
     """Side in px, root mean square distance from the centroid in px, and the centroid itself (x, y) in px."""
     return {
         "side": len(kernel),
-        "rms_px": math.sqrt(sum(variance(kernel))),
+        "rms_px": math.sqrt(max(0.0, sum(variance(kernel)))),  # below 0 for some kernels that sharpen
         "centroid": list(centroid(kernel)),
     }
 

@@ -8,12 +8,14 @@ from pathlib import Path
 from deblur_cli.blur.describe import Parameter, parameters_of
 from deblur_cli.blur.distributions import Distribution
 from deblur_cli.blur.light import Light, WorkingLight, parse_light
+from deblur_cli.blur.operations import load_operation
 from deblur_cli.blur.positions import KeyPath, path_text
 from deblur_cli.blur.spec import Branch, Mix, Select, SourceKind, Step
 from deblur_cli.blur.spec_table import Findings, Table, is_number, nearest, shown
 from deblur_cli.blur.spec_values import read_distribution
 from deblur_cli.errors import UsageError
 from deblur_cli.host.declarations import Degradation, Stage
+from deblur_cli.host.failures import describe
 
 MIX = "mix"
 _STEP_KEYS = ("op", "prob", "light")
@@ -91,8 +93,9 @@ def _read_one(table: Table, operations: Operations, folder: Path, slots: Iterato
         return None
     try:
         parameters = parameters_of(operations[op])
-    except (ImportError, AttributeError) as error:
-        table.error("op", f"{op} cannot be loaded: {error}")
+        load_operation(operations[op])
+    except Exception as error:  # the modules of plugins may raise anything
+        table.error("op", f"{op} cannot be loaded: {describe(error)}")
         return None
     light = read_light(table, folder=folder)
     if operations[op].stage is Stage.FILE and light not in (None, Light.SRGB):
