@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from deblur_cli.blur.opencv import import_opencv
 from deblur_cli.errors import MissingError, PictureError
-from deblur_cli.pictures.atomic import atomic_write
+from deblur_cli.pictures.atomic import atomic_write, write_error
 from deblur_cli.pictures.formats import READABLE_EXTENSIONS
 from deblur_cli.pictures.picture import Pixels
 from deblur_cli.pictures.reading import read_picture
@@ -79,6 +79,23 @@ def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
     """Write (H, W, C) pixels losslessly, whole or not at all."""
     with atomic_write(path) as temporary:
         temporary.write_bytes(encode_png(pixels))
+
+
+def write_plainly(path: str, data: bytes) -> None:
+    """Write a file without waiting for the disk: the records prove that it is whole.
+
+    Raises
+    ------
+    NotEnoughRoomError : the disk is full
+    PictureError : it cannot be written; nothing is left of it
+    """
+    try:
+        with open(path, "wb", buffering=0) as file:
+            while data:  # a disk that gets full takes a part before it refuses the rest
+                data = data[file.write(data) :]
+    except OSError as error:
+        Path(path).unlink(missing_ok=True)
+        raise write_error(error, path) from error
 
 
 def write_text(path: Path, text: str) -> None:

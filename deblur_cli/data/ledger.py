@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 from collections import Counter
@@ -13,12 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from deblur_cli.data.files import write_text
+from deblur_cli.data.files import write_plainly, write_text
 from deblur_cli.data.splits import SPLITS
 from deblur_cli.errors import UsageError
-from deblur_cli.pictures.atomic import atomic_write
+from deblur_cli.pictures.atomic import atomic_write, sync_folder
 
 SCHEMA = 1
+
+_NAME = re.compile(r"[0-9]+_[0-9]+_[0-9]+")
+_SUMMARY = {"pairs": int, "source": dict, "versions": dict, "left_out": dict, "refused": dict, "splits": dict}
+"""What every summary holds."""
 
 Record = dict[str, Any]  # a JSON object
 
@@ -97,7 +102,10 @@ class Ledger:
         return plan
 
     def write_chunk(self, start: int, records: Iterable[Record]) -> None:
-        """Write the records of a chunk, whole or not at all, with a first line that sums them up."""
+        """Write the records of a chunk, whole or not at all, with a first line that sums them up.
+
+        Without waiting for the disk: should the power fail, `is_done` finds what has not reached it.
+        """
         lines, totals, names = [], Totals(), []
         for record in records:
             if "left_out" in record:
@@ -113,21 +121,33 @@ class Ledger:
             if record["psnr_db"] is not None:
                 totals.finite, totals.psnr_sum = totals.finite + 1, totals.psnr_sum + record["psnr_db"]
         totals.sources = len({name.partition("_")[0] for name, _ in names})
-        head = {"names": names, "totals": {name: getattr(totals, name) for name in Totals.__slots__}}
-        write_text(self._chunk(start), "\n".join([json.dumps(head, ensure_ascii=False), *lines, ""]))
+        body = "".join(f"{line}\n" for line in lines).encode()
+        head = {
+            "names": names,
+            "totals": {name: getattr(totals, name) for name in Totals.__slots__},
+            "bytes": len(body),
+        }
+        part = self.work / f"{start:012d}.part"
+        write_plainly(str(part), json.dumps(head, ensure_ascii=False).encode() + b"\n" + body)
+        os.replace(part, self._chunk(start))
 
     def is_done(self, start: int) -> bool:
         """Whether the records of a chunk are there, and the pictures they tell of."""
         try:
             with self._chunk(start).open("rb") as file:
-                names = json.loads(file.readline())["names"]
-            return all(os.stat(path).st_size > 0 for name, _ in names for path in self.pictures(name))
+                head = json.loads(file.readline())
+                is_whole = os.fstat(file.fileno()).st_size == file.tell() + head["bytes"]
+            return is_whole and all(
+                os.stat(path).st_size > 0 for name, _ in head["names"] for path in self.pictures(name)
+            )
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
     def finish(self, starts: Iterable[int], plan: Mapping[str, Any], splits: Sequence[str]) -> Totals:
         """Put all chunks together: first the lists of the splits, then the summary, last the records."""
         totals, digest = Totals(), hashlib.sha256()
+        for folder in ("blur", "sharp"):
+            sync_folder(self.out / folder)
         with ExitStack() as stack:
             lists: dict[str, BinaryIO] = {}
             for split in splits:
@@ -140,9 +160,9 @@ class Ledger:
                     head = json.loads(file.readline())
                     for name, split in head["names"]:
                         lists[split].write(name.encode() + b"\n")
-                    for line in file:
-                        digest.update(line)
-                        meta.write(line)
+                    records = file.read()
+                digest.update(records)
+                meta.write(records)
                 totals.add(_totals(head["totals"]))
             summary = {
                 "schema": SCHEMA, **plan, "meta_sha256": digest.hexdigest(), "pairs": totals.pairs,
@@ -162,13 +182,19 @@ class Ledger:
         shutil.rmtree(self.work, ignore_errors=True)
 
     def read_summary(self) -> dict[str, Any]:
-        """The summary of a complete set. Raises UsageError where it is damaged or missing."""
+        """The summary of a complete set. Raises UsageError where it is damaged or missing, or of a newer schema."""
         try:
             summary: dict[str, Any] = json.loads(self.summary.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            schema = summary["schema"]
+            whole = all(isinstance(summary[name], kind) for name, kind in _SUMMARY.items())
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise UsageError(
                 f"{self.summary} is missing or damaged; make the set again with --overwrite"
             ) from error
+        if schema != SCHEMA:
+            raise UsageError(f"{self.summary}: schema: {schema!r} is not what this program writes ({SCHEMA})")
+        if not whole or not summary["source"].keys() >= {"kind", "path"}:
+            raise UsageError(f"{self.summary} is damaged; make the set again with --overwrite")
         return summary
 
     def clear(self) -> None:
@@ -231,13 +257,17 @@ def read_records(meta: Path) -> Iterator[Record]:
     ------
     UsageError : a line is no record, or of a newer schema; names file and line
     """
-    with meta.open(encoding="utf-8") as file:
+    with meta.open("rb") as file:
         for number, line in enumerate(file, start=1):
             try:
                 record = json.loads(line)
                 schema = record["schema"]
+                if not _NAME.fullmatch(record["name"]):  # it becomes the name of files, so it must not lead elsewhere
+                    raise ValueError(record["name"])
             except (ValueError, KeyError, TypeError) as error:
-                raise UsageError(f"{meta}:{number}: this is no record of a pair") from error
+                raise UsageError(
+                    f"{meta}:{number}: this is no record of a pair; make the set again with --overwrite"
+                ) from error
             if schema != SCHEMA:
                 raise UsageError(
                     f"{meta}:{number}: schema: {schema} is newer than this program understands ({SCHEMA})"
@@ -264,7 +294,6 @@ def _made_files(out: Path) -> Iterator[Path]:
     """Pictures and lists that bear names as we give them."""
     for kind in ("blur", "sharp"):
         for path in (out / kind).glob("*.png"):
-            parts = path.stem.split("_")
-            if len(parts) == 3 and all(part.isascii() and part.isdigit() for part in parts):
+            if _NAME.fullmatch(path.stem):
                 yield path
     yield from (path for name in SPLITS if (path := out / "splits" / f"{name}.txt").is_file())

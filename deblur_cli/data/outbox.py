@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deblur_cli.data.files import encode_png
+from deblur_cli.data.files import encode_png, write_plainly
 from deblur_cli.data.ledger import Ledger
 from deblur_cli.errors import DeblurError, PictureError
-from deblur_cli.pictures.atomic import write_error
 
 HELD_BYTES = 500_000
 """Of pixels that wait."""
@@ -58,20 +57,3 @@ class Outbox:
                 write_plainly(path, data)
             except PictureError as error:
                 raise DeblurError(str(error)) from error
-
-
-def write_plainly(path: str, data: bytes) -> None:
-    """Write a file without waiting for the disk: the records prove that it is whole.
-
-    Raises
-    ------
-    NotEnoughRoomError : the disk is full
-    PictureError : it cannot be written; nothing is left of it
-    """
-    try:
-        with open(path, "wb", buffering=0) as file:
-            while data:  # a disk that gets full takes a part before it refuses the rest
-                data = data[file.write(data) :]
-    except OSError as error:
-        Path(path).unlink(missing_ok=True)
-        raise write_error(error, path) from error

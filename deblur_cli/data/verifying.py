@@ -6,11 +6,10 @@ from pathlib import Path
 
 from deblur_cli.blur.pipeline import Operations
 from deblur_cli.blur.spec import SourceKind
-from deblur_cli.data.files import encode_png, read_rgb
+from deblur_cli.data.files import encode_png, read_rgb, write_plainly
 from deblur_cli.data.items import Opener
-from deblur_cli.data.ledger import SCHEMA, Ledger, Record, read_records
+from deblur_cli.data.ledger import Ledger, Record, read_records
 from deblur_cli.data.making import versions
-from deblur_cli.data.outbox import write_plainly
 from deblur_cli.data.picture_sources import CifarOpener, PairOpener, PictureOpener
 from deblur_cli.data.synthesis import MadePair, Opened, remake_pair, resize_of, sha256_of
 from deblur_cli.data.video import open_frames
@@ -59,10 +58,6 @@ def verify(
     if not ledger.meta.is_file():
         raise UsageError(f"{out} holds no finished data set: there is no {ledger.meta.name}")
     summary = ledger.read_summary()
-    if summary.get("schema") != SCHEMA:
-        raise UsageError(
-            f"{ledger.summary}: schema: {summary.get('schema')!r} is not what this program writes ({SCHEMA})"
-        )
     wanted = min(len(set(only)) or sample or summary["pairs"], summary["pairs"])
     opener = _opener(summary["source"], source, next(read_records(ledger.meta), None))
     different: dict[str, str] = {}
@@ -74,10 +69,12 @@ def verify(
             if last is None or last[0] != record["index"]:  # patches of one picture share its reading
                 last = record["index"], opener.open(opener.find(record))
             problem = _compare(last[1], record, operations, ledger, mend=mend)
-        except (DeblurError, KeyError, TypeError, ValueError) as error:
+        except DeblurError as error:
             if isinstance(error, MissingError) and checked == 0:
                 raise
             problem = str(error)
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError, MemoryError) as error:
+            problem = f"its record makes no sense ({error!r})"
         if problem is not None:
             different[record["name"]] = problem
         checked += 1
@@ -85,7 +82,12 @@ def verify(
             progress(checked, wanted)
     if lost:
         raise UsageError(f"{out} holds no pair {min(lost)}")
-    now, before = versions(), summary.get("versions", {})
+    with ledger.meta.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != summary.get("meta_sha256"):
+            different[ledger.meta.name] = (
+                f"the records are not those that were written, of {summary['pairs']} pairs; make the set again with --overwrite"
+            )
+    now, before = versions(), summary["versions"]
     changed = tuple(
         f"{name} {before.get(name)}, now {now[name]}" for name in now if before.get(name) != now[name]
     )

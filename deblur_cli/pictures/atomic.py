@@ -126,8 +126,7 @@ def _finish(temporary: Path, target: Path, *, overwrite: bool) -> None:
         os.replace(temporary, target)
     else:
         _rename_without_replacing(temporary, target)
-    with contextlib.suppress(OSError):  # a folder cannot be synced everywhere (Windows, some network disks)
-        _sync(target.parent)
+    sync_folder(target.parent)
 
 
 def _rename_without_replacing(temporary: Path, target: Path) -> None:
@@ -142,6 +141,12 @@ def _rename_without_replacing(temporary: Path, target: Path) -> None:
         os.replace(temporary, target)
     else:
         temporary.unlink()
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, where that can be asked for (not on Windows and some network disks)."""
+    with contextlib.suppress(OSError):
+        _sync(folder)
 
 
 def _sync(path: Path) -> None:
