@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -418,7 +419,7 @@ def test_records_alone_make_every_pair_again(run, sharp, mixed, tmp_path):
     (out / "spec.toml").unlink()
     mixed.unlink()
     ran = run("make-dataset", "--verify", out, "--json")
-    assert ran.json() == [{"checked": 12, "different": {}, "versions": []}]
+    assert ran.json() == [{"checked": 12, "different": {}, "mended": 0, "versions": []}]
 
     made = records(out)
     made[3]["schema"] = 2
@@ -442,6 +443,41 @@ def test_the_smallest_change_of_a_record_shows(run, tmp_path):
     assert ran.out.endswith("1 pairs made again, 1 differ\n")
 
 
+@pytest.mark.parametrize(
+    ("change", "code", "message"),
+    [
+        (lambda made: made.pop(2), 3, "meta.jsonl: the records are not those that were written, of 6 pairs"),
+        (lambda made: made.clear(), 3, "meta.jsonl: the records are not those that were written, of 6 pairs"),
+        (lambda made: made[2].update(name="../../x"), 2, "meta.jsonl:3: this is no record of a pair"),
+        (lambda made: made[2].pop("name"), 2, "meta.jsonl:3: this is no record of a pair"),
+        (lambda made: made[2].update(source=3), 3, "000002_00_0: its record makes no sense"),
+        (lambda made: made[2].update(light=3), 3, "000002_00_0: its record makes no sense"),
+        (lambda made: made[2].update(grid=[0, 0]), 3, "000002_00_0: its record makes no sense"),
+        (lambda made: made[2].update(grid=[10**9, 10**9]), 3, "000002_00_0: the record of 000002_00_0 makes no sense"),
+        (lambda made: made[2].update(margin=10**7), 3, "000002_00_0: its record makes no sense"),
+    ],
+)  # fmt: skip
+def test_verification_tells_of_records_that_were_lost_or_changed(run, sharp, tmp_path, change, code, message):
+    out = tmp_path / "out"
+    assert run("make-dataset", sharp, out, "--preset", "gaussian").code == 0
+    made = records(out)
+    change(made)
+    (out / "meta.jsonl").write_text("".join(json.dumps(record) + "\n" for record in made))
+    ran = run("make-dataset", "--verify", out, "--mend")
+    assert (ran.code, message in ran.out + ran.err) == (code, True), ran.out + ran.err
+    assert not (tmp_path / "x.png").exists()
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"schema": 1, "pairs": 6}', "\udcff"])
+def test_a_damaged_summary_is_one_line(run, sharp, tmp_path, text):
+    out = tmp_path / "out"
+    assert run("make-dataset", sharp, out, "--preset", "gaussian").code == 0
+    (out / "dataset.json").write_text(text, errors="surrogateescape")
+    for words in (("--verify", out), (sharp, out, "--preset", "gaussian", "--resume")):
+        ran = run("make-dataset", *words)
+        assert (ran.code, "dataset.json is missing or damaged; make the set again" in ran.err) == (2, True)
+
+
 def test_verification_finds_and_mends_files_and_tells_of_changed_sources(run, sharp, tmp_path):
     out = tmp_path / "out"
     assert run("make-dataset", sharp, out, "--preset", "gaussian").code == 0
@@ -454,6 +490,10 @@ def test_verification_finds_and_mends_files_and_tells_of_changed_sources(run, sh
     assert "2 differ" in ran.out
     assert run("make-dataset", "--verify", out, "--only", "000003_00_0").code == 0
     assert run("make-dataset", "--verify", out, "--only", "x").code == 2
+    ran = run("make-dataset", "--verify", out, "--mend")
+    assert (ran.code, "0 differ, 2 files written again" in ran.out) == (0, True)
+    assert hashes(out) == before
+    shutil.rmtree(out / "blur")
     assert run("make-dataset", "--verify", out, "--mend").code == 0
     assert hashes(out) == before
 

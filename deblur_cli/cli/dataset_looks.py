@@ -76,12 +76,19 @@ def verify(
         console.warn(f"{out} was made with {change}: equal bytes are promised for equal versions only")
     if json:
         console.json_line(
-            {"checked": found.checked, "different": found.different, "versions": found.versions}
+            {
+                "checked": found.checked,
+                "different": found.different,
+                "mended": found.mended,
+                "versions": found.versions,
+            }
         )
     else:
         for name, problem in found.different.items():
             console.result(f"{name}: {problem}")
-        console.result(f"{out}: {found.checked} pairs made again, {len(found.different)} differ")
+        differing = found.different.keys() - {"meta.jsonl"}
+        mended = f", {found.mended} files written again" if found.mended else ""
+        console.result(f"{out}: {found.checked} pairs made again, {len(differing)} differ{mended}")
     return 3 if found.different else 0
 
 

@@ -1,5 +1,6 @@
 """Picture and text files of data sets."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -94,7 +95,8 @@ def write_plainly(path: str, data: bytes) -> None:
             while data:  # a disk that gets full takes a part before it refuses the rest
                 data = data[file.write(data) :]
     except OSError as error:
-        Path(path).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it is a folder, or lies in none
+            Path(path).unlink()
         raise write_error(error, path) from error
 
 

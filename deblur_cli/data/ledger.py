@@ -262,7 +262,8 @@ def read_records(meta: Path) -> Iterator[Record]:
             try:
                 record = json.loads(line)
                 schema = record["schema"]
-                if not _NAME.fullmatch(record["name"]):  # it becomes the name of files, so it must not lead elsewhere
+                # The name becomes that of files, so it must not lead elsewhere.
+                if not _NAME.fullmatch(record["name"]):
                     raise ValueError(record["name"])
             except (ValueError, KeyError, TypeError) as error:
                 raise UsageError(
