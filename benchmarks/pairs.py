@@ -73,6 +73,7 @@ class _Race:
     def make(self, source: Path, out: Path) -> Used:
         """Make pairs of all batches in a folder."""
         words = ("make-dataset", source, out, "--preset", "cifar10-s0", "--workers", str(WORKERS))
+        os.sync()  # else the files of the run before are written while this one is timed
         return use([*DEBLUR, *words], environ=self.environ)
 
     def bare(self, number: int, clock: Clock) -> float:
@@ -81,6 +82,7 @@ class _Race:
         for kind in ("blur", "sharp"):
             (out / kind).mkdir(parents=True)
         sigmas = np.random.default_rng(0).uniform(0, 3, len(self.pictures))
+        os.sync()
         return timed(lambda: _bare(self.pictures, sigmas.tolist(), out), clock=clock)()
 
 
