@@ -67,7 +67,7 @@ class Refusal(StrEnum):
 
     CUT = "there is a cut between frames"
     GHOST = "neighbouring frames move too far"
-    SIZE = "frames differ in size"
+    SIZE = "frames differ in size or in channels"
 
 
 class WindowRefused(PictureError):

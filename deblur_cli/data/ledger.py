@@ -94,10 +94,10 @@ class Ledger:
     def plan(self) -> dict[str, Any] | None:
         """What was going to be made when the work stopped; None where nothing was begun."""
         try:
-            plan: dict[str, Any] = json.loads((self.work / "plan.json").read_text(encoding="utf-8"))
+            plan: dict[str, Any] = dict(json.loads((self.work / "plan.json").read_text(encoding="utf-8")))
         except FileNotFoundError:
             return None
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise UsageError(f"{self.work / 'plan.json'} is damaged; begin anew with --overwrite") from error
         return plan
 

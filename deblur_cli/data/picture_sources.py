@@ -201,8 +201,11 @@ class Pairs:
 def _read(path: Path) -> tuple[Pixels, str]:
     """Pixels, and the SHA-256 of the file."""
     pixels = read_opaque(path)
-    with path.open("rb") as file:
-        return pixels, hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with path.open("rb") as file:
+            return pixels, hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:  # it has vanished in between, say
+        raise PictureError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
 
 
 def _single(path: Path) -> list[bytes]:

@@ -73,7 +73,11 @@ class Windows:
         self.parts = frozenset(part for part in parts if part is not None)
         self._windows = list(plan_windows(frames.sequences(), self._draw))
         if not self._windows:
-            raise MissingError("no sequence has as many consecutive frames as the window takes")
+            longest = max((run.count for sequence in frames.sequences() for run in sequence.runs), default=0)
+            raise MissingError(
+                f"{root} has {longest} frames in a row at most, and a window takes {self._draw(0)[0]}; "
+                "give longer clips, numbered without gaps, or a smaller step.0.window"
+            )
 
     def __len__(self) -> int:
         """How many windows there are."""
