@@ -18,7 +18,7 @@ from deblur_cli.data.picture_sources import CifarOpener, PairOpener, PictureOpen
 from deblur_cli.data.synthesis import MadePair, Opened, remake_pair, resize_of, sha256_of
 from deblur_cli.data.video import open_frames
 from deblur_cli.data.window_source import WindowOpener
-from deblur_cli.errors import DeblurError, MissingError, PictureError, UsageError
+from deblur_cli.errors import DeblurError, MissingError, NotEnoughRoomError, PictureError, UsageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +81,8 @@ def verify(
                 mended += _mend(made, record, ledger, damaged)
             elif damaged:
                 problem = f"{' and '.join(damaged)} {'is' if len(damaged) == 1 else 'are'} missing, damaged or not what was made"
+        except NotEnoughRoomError:  # no fault of the set
+            raise
         except DeblurError as error:
             if isinstance(error, MissingError) and checked == 0:
                 raise
