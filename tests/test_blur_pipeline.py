@@ -130,7 +130,7 @@ def test_a_step_is_applied_as_often_as_its_probability_says():
     taken = [taken_of(spec, index=index) for index in range(1000)]
     assert sum(item.applied for item, _ in taken) == pytest.approx(300, abs=58)  # 4 sd
     assert not any(item.applied for _, item in taken)
-    assert all(item.params is None for item, _ in taken if not item.applied)
+    assert all(item.params is None for item, _ in taken if item.applied is False)
 
 
 def test_the_probability_is_drawn_before_the_parameters():

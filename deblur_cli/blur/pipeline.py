@@ -41,7 +41,7 @@ class Streams(Protocol):
 class Taken:
     """A step as it was drawn.
 
-    applied : False where its probability said no
+    applied : False where its probability said no, None where it has none
     branch : of a mixture, the position of the branch taken
     params : of an operation (`Any`: each has a dataclass of its own)
     light : what it acts on
@@ -49,7 +49,7 @@ class Taken:
 
     slot: int
     op: str
-    applied: bool = True
+    applied: bool | None = None
     branch: int | None = None
     params: Any = None
     light: WorkingLight = Light.SRGB
@@ -195,11 +195,11 @@ def as_records(
     records: list[dict[str, Any]] = []
     for item in taken:
         record: dict[str, Any] = {"slot": item.slot, "op": item.op}
+        if item.applied is not None:
+            record["applied"] = item.applied
         if item.branch is not None:
             record["branch"] = item.branch
-        elif not item.applied:
-            record["applied"] = False
-        else:
+        elif item.applied is not False:
             if item.params is not None:
                 record["params"] = as_record(item.params)
             if item.light != light:
@@ -222,9 +222,9 @@ def from_records(records: Iterable[Mapping[str, Any]], operations: Operations, *
     taken = []
     for record in records:
         op = record["op"]
-        if "branch" in record or not record.get("applied", True):
-            branch = record.get("branch")
-            taken.append(Taken(slot=record["slot"], op=op, applied=branch is not None, branch=branch))
+        applied = record.get("applied")
+        if "branch" in record or applied is False:
+            taken.append(Taken(slot=record["slot"], op=op, applied=applied, branch=record.get("branch")))
             continue
         if op not in operations:
             raise MissingError(f"the record names the degradation {op}, which no plugin here brings")
@@ -233,6 +233,7 @@ def from_records(records: Iterable[Mapping[str, Any]], operations: Operations, *
             Taken(
                 slot=record["slot"],
                 op=op,
+                applied=applied,
                 params=from_record(kind, record.get("params", {})),
                 light=parse_light(record.get("light", light), folder=Path()),
             )
@@ -255,24 +256,24 @@ def _draw(
     for step in steps:
         rng = streams(slot=step.slot, role=Role.PARAMETERS)
         op = "mix" if isinstance(step, Mix) else step.op
-        if step.prob is not None and not float(rng.random()) < step.prob:
+        applied = None if step.prob is None else float(rng.random()) < step.prob
+        if applied is False:
             yield Taken(slot=step.slot, op=op, applied=False)
         elif isinstance(step, Mix):
             branch = number % len(step.branches)
             if step.select is Select.RANDOM:
                 branch = pick([item.p for item in step.branches], float(rng.random()))
-            yield Taken(slot=step.slot, op=op, branch=branch)
+            yield Taken(slot=step.slot, op=op, applied=applied, branch=branch)
             yield from _draw(step.branches[branch].steps, light, operations, streams=streams, number=number)
         else:
             params = load_operation(operations[step.op]).draw(step.node, rng, number)
-            yield Taken(slot=step.slot, op=op, params=params, light=step.light or light)
+            yield Taken(slot=step.slot, op=op, applied=applied, params=params, light=step.light or light)
 
 
 def _operations_of(taken: Sequence[Taken], operations: Operations) -> list[tuple[Taken, Operation]]:
     """The steps that change a picture; frames were averaged into one before."""
-    steps = [
-        (item, load_operation(operations[item.op])) for item in taken if item.applied and item.branch is None
-    ]
+    happened = (item for item in taken if item.applied is not False and item.branch is None)
+    steps = [(item, load_operation(operations[item.op])) for item in happened]
     return [(item, operation) for item, operation in steps if operation.stage is not Stage.FRAMES]
 
 

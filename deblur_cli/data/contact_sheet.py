@@ -135,7 +135,7 @@ def _applied(record: Mapping[str, Any], operations: Operations) -> list[tuple[Ta
     return [
         (step, entry)
         for step, entry in zip(taken, record["steps"], strict=True)
-        if step.applied and step.branch is None
+        if step.applied is not False and step.branch is None
     ]
 
 
