@@ -471,7 +471,7 @@ def test_what_make_dataset_wrote_is_divided_by_its_own_lists(host, tmp_path):
     assert names(host, tmp_path, "test") == ["1", "4"]
     (tmp_path / "blur" / "4.png").unlink()
     with pytest.raises(
-        MissingError, match=r"splits/val.txt lists 4, which is not in .*blur; make the data set"
+        MissingError, match=r"splits/val.txt lists 4, which is not in .*blur; where pictures were lost"
     ):
         open_pairs(host, tmp_path, split="val")
 

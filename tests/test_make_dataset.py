@@ -20,6 +20,7 @@ from skimage import data
 from deblur_cli.blur.light import Light, decode, encode
 from deblur_cli.data import open_pairs
 from deblur_cli.data.ledger import Ledger
+from deblur_cli.errors import MissingError
 from deblur_cli.host.manager import Host
 from deblur_cli.pictures.scaling import from_integers, to_8_bit
 
@@ -452,7 +453,7 @@ def test_the_smallest_change_of_a_record_shows(run, tmp_path):
         (lambda made: made[2].pop("name"), 2, "meta.jsonl:3: this is no record of a pair"),
         (lambda made: made[2].update(source=3), 3, "000002_00_0: its record makes no sense"),
         (lambda made: made[2].update(light=3), 3, "000002_00_0: its record makes no sense"),
-        (lambda made: made[2].update(grid=[0, 0]), 3, "000002_00_0: its record makes no sense"),
+        (lambda made: made[2].update(grid=[0, 0]), 3, "000002_00_0: the record of 000002_00_0 makes no sense"),
         (lambda made: made[2].update(grid=[10**9, 10**9]), 3, "000002_00_0: the record of 000002_00_0 makes no sense"),
         (lambda made: made[2].update(margin=10**7), 3, "000002_00_0: its record makes no sense"),
     ],
@@ -535,6 +536,8 @@ def test_killed_at_any_moment_it_resumes_to_the_same_bytes(run, tmp_path, mixed)
         ran = run(*words[:2], out, *words[2:])
         assert ran.code == 2
         assert "go on with --resume" in ran.err
+        with pytest.raises(MissingError, match="is a data set that is not finished"):
+            open_pairs(Host.discover(), str(out), split="train")
         ran = run(*words[:2], out, *words[2:], "--seed", "9", "--resume")
         assert ran.code == 2
         assert "the spec is not the one it was begun with" in ran.err

@@ -348,6 +348,20 @@ def test_ready_pairs_stay_as_they_are_beside_pictures_that_are_blurred(
     alone = run("train", "--data", tmp_path / "pairs", "--blur", "gaussian", *SMALL)
     assert alone.code == 2
     assert "there is nothing to blur by gaussian" in alone.err
+    missing = run("train", "--data", tmp_path / "nowhere", "--blur", "gaussian", *SMALL)
+    assert (missing.code, "nowhere" in missing.err) == (4, True)
+
+
+def test_crops_of_a_single_pixel_can_be_mirrored(photos):
+    material = open_material(
+        Host.discover(),
+        (str(photos),),
+        spec=Preparation(blur="gaussian").read(Host.discover()),
+        only_sharp=True,
+    )
+    crops = Crops(material.train, patch=1, flips=True, seed=0)
+    seen = [crops[Item(epoch=epoch, index=0)] for epoch in range(8)]
+    assert all(blurry.shape == sharp.shape == (3, 1, 1) for blurry, sharp in seen)
 
 
 def test_pictures_too_small_for_a_crop_and_its_margin_are_left_out_and_counted(

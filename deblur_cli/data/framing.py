@@ -156,13 +156,8 @@ def resize(picture: Picture, how: Resize | None) -> Picture:
 
 
 def tiles(height: int, width: int, grid: tuple[int, int] | None) -> list[Box]:
-    """Equal tiles of a picture, row by row; what does not fill a tile at the right and the bottom is left out.
-
-    Raises ValueError where there are more tiles than pixels.
-    """
+    """Equal tiles of a picture, row by row; what does not fill a tile at the right and the bottom is left out."""
     rows, columns = grid or (1, 1)
-    if rows > height or columns > width:
-        raise ValueError(f"{rows} rows of {columns} tiles in {width}x{height} px")
     tall, wide = height // rows, width // columns
     return [
         (slice(row * tall, (row + 1) * tall), slice(column * wide, (column + 1) * wide))

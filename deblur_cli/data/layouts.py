@@ -29,7 +29,16 @@ def named_by_split(base: Path, split: str, blurry: str, sharp: str) -> list[File
 
 
 def is_made(folder: Path) -> bool:
-    """Whether `deblur make-dataset` wrote it: pairs, and files that say which split each belongs to."""
+    """Whether `deblur make-dataset` wrote it: pairs, and files that say which split each belongs to.
+
+    Raises
+    ------
+    MissingError : it is not finished, so it would pass for all pairs without any splits
+    """
+    if (folder / ".making" / "plan.json").is_file() and not (folder / "meta.jsonl").is_file():
+        raise MissingError(
+            f"{folder} is a data set that is not finished; go on with deblur make-dataset and --resume"
+        )
     return (folder / "blur").is_dir() and any(
         (folder / "splits" / f"{name}.txt").is_file() for name in SPLITS
     )
@@ -51,7 +60,8 @@ def made_pairs(folder: Path, split: str) -> Sequence[FilePair]:
         if lost:
             raise MissingError(
                 f"{folder / 'splits' / name}.txt lists {lost[0]}, which is not in {folder / 'blur'}"
-                f"{f', and {len(lost) - 1} more' if len(lost) > 1 else ''}; make the data set again with --resume"
+                f"{f', and {len(lost) - 1} more' if len(lost) > 1 else ''}; "
+                f"where pictures were lost, deblur make-dataset --verify {folder} --mend writes them again"
             )
         return [there[item] for item in listed]
     return []
@@ -66,4 +76,4 @@ def no_pairs(what: str, split: str, *, layout: str, looked: Iterable[Path]) -> M
 
 
 def _lines(file: Path) -> list[str]:
-    return file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    return file.read_text(encoding="utf-8", errors="backslashreplace").splitlines() if file.is_file() else []

@@ -141,6 +141,8 @@ def remake_pair(opened: Opened, record: Mapping[str, Any], operations: Operation
         opened = resized(opened, resize_of(record))
         blurry, sharp, kernels = develop(opened, drawn, operations, with_kernels=False)
         grid = record.get("grid")
+        if grid and not (0 < grid[0] <= sharp.shape[0] and 0 < grid[1] <= sharp.shape[1]):
+            raise ValueError(f"{grid[0]} rows of {grid[1]} tiles in {sharp.shape[1]}x{sharp.shape[0]} px")
         box = tiles(sharp.shape[0], sharp.shape[1], grid and tuple(grid))[record.get("tile", 0)]
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise UsageError(f"the record of {record.get('name')} makes no sense ({error!r})") from error

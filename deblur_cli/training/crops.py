@@ -259,7 +259,8 @@ def _processors() -> int:
 
 
 def _tensor(picture: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
+    # A copy always: of a side of 1 px that was mirrored, NumPy takes even a negative stride for contiguous.
+    return torch.from_numpy(picture.transpose(2, 0, 1).copy(order="C"))
 
 
 def _generator(seed: int, epoch: int, index: int, *, role: int) -> np.random.Generator:

@@ -98,6 +98,8 @@ def open_material(host: Host, names: Sequence[str], *, spec: Spec | None, only_s
     val: list[Sequence[Pair]] = []
     takes_it = [spec is not None and (not only_sharp or holds_sharp(host, name)) for name in names]
     if spec is not None and not any(takes_it):
+        for name in names:
+            open_pairs(host, name, split="train")  # says so where one is not there at all
         raise UsageError(
             f"there is nothing to blur by {spec.name}: {', '.join(names)} holds pairs, which are blurred already"
         )
