@@ -262,9 +262,7 @@ def test_a_read_only_folder_and_a_protected_file(tmp_path: Path) -> None:
         "PictureError cannot write FOLDER/b.png: permission denied; write elsewhere",
         "['b.png']",
     ]
-    assert (
-        protected[0] == "PictureError cannot write FOLDER/b.png: permission denied; write elsewhere"
-    )
+    assert protected[0] == "PictureError cannot write FOLDER/b.png: permission denied; write elsewhere"
 
 
 def test_default_outputs() -> None:
