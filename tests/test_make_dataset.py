@@ -662,6 +662,19 @@ def test_cifar10_is_read_from_its_binary_files(run, tmp_path):
     assert run("make-dataset", "--verify", out, "--sample", "0").code == 0
 
 
+def test_other_pictures_are_not_taken_for_cifar10(run, sharp, tmp_path):
+    ran = run("make-dataset", sharp, tmp_path / "out", "--preset", "cifar10-s0")
+    assert ran.code == 4
+    assert "no pictures for the split test in CIFAR-10" in ran.err
+    for number, part in enumerate(("train/cat", "test/cat")):
+        (tmp_path / "png" / part).mkdir(parents=True)
+        Image.fromarray(data.astronaut()[:32, number * 32 : number * 32 + 32]).save(
+            tmp_path / "png" / part / "0.png"
+        )
+    assert run("make-dataset", tmp_path / "png", tmp_path / "out", "--preset", "cifar10-s0").code == 0
+    assert {record["source"] for record in records(tmp_path / "out")} == {"test/cat/0.png", "train/cat/0.png"}
+
+
 def test_frames_of_a_clip_are_averaged_over_drawn_windows_and_ghosts_are_left_out(run, tmp_path):
     photo = cv2.GaussianBlur(data.astronaut(), (0, 0), 2.0)
     for clip, speed in (("slow", 0.5), ("fast", 4.0)):

@@ -147,7 +147,7 @@ def _require_kind(dataset: Dataset, preset: Spec) -> None:
     if dataset.pairs and preset.source is not SourceKind.PAIRS:
         raise UsageError(
             f"the preset {preset.name} blurs sharp pictures, and the data set {dataset.name} has blurred ones already; "
-            "leave the preset out, or give the folder of its sharp pictures instead of its name"
+            "give the folder of its sharp pictures instead of its name, or a preset for ready pairs, such as gopro-256"
         )
 
 
@@ -218,7 +218,7 @@ def refuse_pairs(folder: Path, preset: Spec) -> None:
     if all_pairs(folder):
         raise UsageError(
             f"the preset {preset.name} blurs sharp pictures, and the folder {folder} holds blurred ones already; "
-            "leave the preset out, or give the folder of the sharp pictures alone"
+            "give the folder of the sharp pictures alone, or a preset for ready pairs, such as gopro-256"
         )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from deblur_cli.blur.spec import SourceKind, Spec
 from deblur_cli.data.cifar10 import batch_folder
+from deblur_cli.data.cifar10 import pictures as cifar_pictures
 from deblur_cli.data.items import Source
 from deblur_cli.data.picture_sources import Cifar, Pairs, Pictures
 from deblur_cli.data.roots import require_root
@@ -37,6 +38,10 @@ def open_source(path: Path, spec: Spec, host: Host, *, environ: Mapping[str, str
     folder = batch_folder(path)
     if folder is not None and spec.source in (SourceKind.CIFAR10, SourceKind.IMAGES):
         return Cifar(path, folder)
+    if spec.source is SourceKind.CIFAR10:
+        cifar_pictures(
+            path, "train" if (path / "train").is_dir() else "test"
+        )  # says which layouts are expected
     if spec.source is SourceKind.FRAMES:
         return Windows(path, open_frames(path), spec, host.degradations)
     if path.suffix.lower() in VIDEO_EXTENSIONS and path.is_file():
