@@ -207,6 +207,8 @@ def _ranges(kind: type[Any]) -> tuple[tuple[str, Limits], ...]:
 
 def _typed(value: Any, hint: Any) -> Any:
     """A drawn or recorded value as the type of its field."""
+    if type(value) is hint:
+        return value
     if isinstance(value, list):
         return tuple(value)
     if isinstance(hint, type) and issubclass(hint, StrEnum):

@@ -60,7 +60,10 @@ class Place:
         """What is kept of what the steps saw, mirrored as drawn."""
         top, _, _, left = self.seen
         kept = piece[top : top + self.height, left : left + self.width]
-        return kept[tuple(slice(None, None, -1 if flip else 1) for flip in self.flips)]
+        upside_down, mirrored = self.flips
+        if upside_down:
+            kept = kept[::-1]
+        return kept[:, ::-1] if mirrored else kept
 
     def as_record(self) -> dict[str, Any]:
         """The frame as a JSON object: sizes and offsets as [x, y]; the margin as one number where it is one."""
@@ -110,11 +113,15 @@ def draw_place(picture: Pixels, spec: Spec, operations: Operations, *, streams: 
         top, left = _corner(picture, spec, rng, height=height, width=width, edge=edge)
         if spec.flips:
             flips = (bool(rng.random() < 0.5), bool(rng.random() < 0.5))
-    far = edge if spec.border is Border.CROP_VALID else reach(spec, operations)
-    seen = (far, far, far, far)
-    if spec.border is Border.REFLECT101:  # the steps mirror by themselves where the picture ends
-        right, bottom = whole_width - left - width, whole_height - top - height
-        seen = (min(far, top), min(far, right), min(far, bottom), min(far, left))
+    room = (top, whole_width - left - width, whole_height - top - height, left)
+    if spec.border is not Border.REFLECT101:
+        far = edge if spec.border is Border.CROP_VALID else reach(spec, operations)
+        seen = (far, far, far, far)
+    elif any(room):  # the steps mirror by themselves where the picture ends
+        far = reach(spec, operations)
+        seen = (min(far, room[0]), min(far, room[1]), min(far, room[2]), min(far, room[3]))
+    else:
+        seen = (0, 0, 0, 0)
     return Place(
         whole_height=whole_height, whole_width=whole_width, top=top, left=left, height=height, width=width,
         seen=seen, flips=flips,

@@ -27,6 +27,8 @@ _SUMMARY = {"pairs": int, "source": dict, "versions": dict, "left_out": dict, "r
 
 Record = dict[str, Any]  # a JSON object
 
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
 
 @dataclass(slots=True, kw_only=True)
 class Totals:
@@ -114,7 +116,7 @@ class Ledger:
                 else:
                     totals.refused[record["reason"]] += 1
                 continue
-            lines.append(json.dumps(record, ensure_ascii=False, allow_nan=False))
+            lines.append(_encode(record))
             names.append((record["name"], record["split"]))
             totals.pairs += 1
             totals.splits[record["split"]] += 1
