@@ -279,6 +279,21 @@ def test_every_declared_degradation_leads_somewhere(degradation):
     assert step_bound(Step(slot=1, op=degradation.name), degradation) >= 0
 
 
+@pytest.mark.parametrize(
+    "params",
+    [Gaussian(sigma=1.3), Gaussian(sigma=1.3, engine=Engine.OPENCV_U8), Gaussian(sigma=0), Jpeg(quality=40)],
+    ids=repr,
+)
+def test_what_takes_stored_pixels_makes_of_them_what_it_makes_of_floats(params, photo):
+    taking = [load_operation(item) for item in DEGRADATIONS if item.codes]
+    (operation,) = (item for item in taking if item.params is type(params))
+    of_pixels, of_floats = (operation.apply(image, params, None) for image in (photo, from_integers(photo)))
+    assert of_floats.dtype == np.float32
+    assert np.array_equal(from_integers(of_pixels), of_floats)
+    if params != Gaussian(sigma=1.3):  # our own weights take floats
+        assert of_pixels.dtype == np.uint8
+
+
 def test_all_kinds_of_blur_are_declared_once():
     assert sorted(item.name for item in DEGRADATIONS) == [
         "box", "camera_shake", "defocus", "frame_average", "gaussian", "gaussian_k", "highlights", "identity", "jpeg",

@@ -19,6 +19,7 @@ DEGRADATIONS = (
         apply="deblur_cli.blur.gaussian:apply",
         kernel="deblur_cli.blur.gaussian:kernel",
         bound="deblur_cli.blur.gaussian:bound",
+        codes=True,
     ),
     Degradation(
         name="gaussian_k",
@@ -107,6 +108,7 @@ DEGRADATIONS = (
         apply="deblur_cli.blur.jpeg:apply",
         bound=0,
         stage=Stage.FILE,
+        codes=True,
     ),
     Degradation(
         name="identity",

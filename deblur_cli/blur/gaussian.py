@@ -14,7 +14,7 @@ from deblur_cli.blur.distributions import Distribution, Uniform, greatest
 from deblur_cli.blur.opencv import import_opencv
 from deblur_cli.blur.params import check_ranges, number
 from deblur_cli.errors import UsageError
-from deblur_cli.pictures.scaling import Image, from_integers, to_8_bit
+from deblur_cli.pictures.scaling import Codes, Image, from_integers, to_8_bit
 
 
 class Engine(StrEnum):
@@ -75,12 +75,13 @@ def kernel(params: Gaussian, rng: np.random.Generator | None = None) -> NDArray[
     return np.outer(taps, taps)
 
 
-def apply(image: Image, params: Gaussian, rng: np.random.Generator | None = None) -> Image:
+def apply(image: Image | Codes, params: Gaussian, rng: np.random.Generator | None = None) -> Image | Codes:
     """Blur along y, then x, mirroring at the border (reflect101).
 
     Parameters
     ----------
-    image : (H, W, C) float32 (or float64, which the engine float keeps), any light; sigma = 0 returns this very array
+    image : (H, W, C) float32 (or float64, which the engine float keeps), any light; sigma = 0 returns this very array.
+        Of uint8 the engine opencv-u8 makes uint8
     rng : not used: nothing is random once sigma is known
 
     Raises
@@ -90,8 +91,9 @@ def apply(image: Image, params: Gaussian, rng: np.random.Generator | None = None
     if params.sigma == 0:
         return image
     if params.engine is Engine.OPENCV_U8:
-        return from_integers(blur_8_bit(to_8_bit(image), params.sigma))
-    return convolve_axes(image, weights(params))
+        blurred = blur_8_bit(to_8_bit(image), params.sigma)
+        return blurred if image.dtype == np.uint8 else from_integers(blurred)
+    return convolve_axes(from_integers(image), weights(params))
 
 
 def blur_8_bit(pixels: NDArray[np.uint8], sigma: float) -> NDArray[np.uint8]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from deblur_cli.blur.distributions import Integers
 from deblur_cli.blur.params import check_ranges, number
-from deblur_cli.pictures.scaling import Image, from_integers, to_8_bit
+from deblur_cli.pictures.scaling import Codes, Image, from_integers, to_8_bit
 
 
 class Subsampling(StrEnum):
@@ -52,6 +52,7 @@ def through_jpeg(pixels: NDArray[np.uint8], params: Jpeg) -> NDArray[np.uint8]:
         return np.array(picture).reshape(pixels.shape)
 
 
-def apply(image: Image, params: Jpeg, rng: np.random.Generator | None = None) -> Image:
-    """`through_jpeg` for code values in [0, 1], which are rounded to 8 bit first. `rng` is not used."""
-    return from_integers(through_jpeg(to_8_bit(image), params))
+def apply(image: Image | Codes, params: Jpeg, rng: np.random.Generator | None = None) -> Image | Codes:
+    """`through_jpeg`; float code values in [0, 1] are rounded to 8 bit first and returned as floats. `rng` is not used."""
+    compressed = through_jpeg(to_8_bit(image), params)
+    return compressed if image.dtype == np.uint8 else from_integers(compressed)

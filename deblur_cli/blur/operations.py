@@ -33,6 +33,7 @@ class Operation:
     bound: Callable[[Mapping[str, Distribution]], int] | None
     stage: Stage
     places: bool
+    codes: bool
     looks_around: bool
     random: bool
 
@@ -63,6 +64,7 @@ def load_operation(declared: Degradation) -> Operation:
         bound=functions.get("bound"),
         stage=declared.stage,
         places=declared.places,
+        codes=declared.codes,
         looks_around=declared.bound != 0,
         random=any(_needs_generator(functions[role]) for role in ("apply", "kernel") if role in functions),
     )

@@ -24,7 +24,7 @@ from deblur_cli.blur.randomness import Role
 from deblur_cli.blur.spec import Mix, Select, Spec, Step, walk
 from deblur_cli.errors import MissingError
 from deblur_cli.host.declarations import Degradation, Stage
-from deblur_cli.pictures.scaling import Image, from_integers, to_8_bit
+from deblur_cli.pictures.scaling import Codes, Image, from_integers, to_8_bit
 
 Kernel = NDArray[np.float64]
 Operations = Mapping[str, Degradation]
@@ -57,29 +57,30 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class _Lit:
-    """A picture and the working space it is in."""
+    """A picture and the working space it is in: as stored while no step needed more."""
 
-    image: Image
+    image: Image | Codes
     light: WorkingLight
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Degraded:
-    """blurry, sharp : (H, W, C) float32 code values, cropped; `sharp` is None where the steps leave it as it was
+    """blurry : (H, W, C) code values, cropped; float32, or uint8 where the last step made that
 
+    sharp : likewise, float32; None where the steps leave it as it was
     kernels : by slot, those of the steps that have one, where they were asked for
     """
 
-    blurry: Image
+    blurry: Image | Codes
     sharp: Image | None
     kernels: Mapping[int, Kernel] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exposure:
-    """A picture between two steps. image : (H, W, C) float32 in the working space `light`; others as of `Degraded`."""
+    """A picture between two steps. image : (H, W, C) in the working space `light`; others as of `Degraded`."""
 
-    image: Image
+    image: Image | Codes
     light: WorkingLight
     sharp: Image | None
     kernels: Mapping[int, Kernel]
@@ -113,13 +114,13 @@ def draw_steps(spec: Spec, operations: Operations, *, streams: Streams, number: 
 
 
 def apply_steps(
-    image: Image,
+    image: Image | Codes,
     taken: Sequence[Taken],
     operations: Operations,
     *,
     streams: Streams,
     window: Window,
-    keep: Callable[[Image], Image],
+    keep: Callable[[Image | Codes], Image | Codes],
     light: WorkingLight = Light.SRGB,
     with_kernels: bool = False,
 ) -> Degraded:
@@ -127,7 +128,7 @@ def apply_steps(
 
     Parameters
     ----------
-    image : (H, W, C) float32, code values in [0, 1], or in the working space `light`
+    image : (H, W, C) float32, code values in [0, 1], or in the working space `light`; or uint8 code values
     window : where it lies in the whole picture
     keep : cuts off what only the steps see, before the noise where nothing after it looks around
     with_kernels : return the kernel at the centre too of blurs that differ from place to place; those that the blur is
@@ -140,17 +141,20 @@ def apply_steps(
     exposed = expose(
         image, taken, operations, streams=streams, window=window, keep=keep, light=light, with_kernels=with_kernels
     )  # fmt: skip
-    return Degraded(blurry=encode(exposed.image, exposed.light), sharp=exposed.sharp, kernels=exposed.kernels)
+    blurry = exposed.image
+    if exposed.light is not Light.SRGB:
+        blurry = encode(from_integers(blurry), exposed.light)
+    return Degraded(blurry=blurry, sharp=exposed.sharp, kernels=exposed.kernels)
 
 
 def expose(
-    image: Image,
+    image: Image | Codes,
     taken: Sequence[Taken],
     operations: Operations,
     *,
     streams: Streams,
     window: Window,
-    keep: Callable[[Image], Image],
+    keep: Callable[[Image | Codes], Image | Codes],
     light: WorkingLight = Light.SRGB,
     with_kernels: bool = False,
 ) -> Exposure:
@@ -158,7 +162,9 @@ def expose(
     steps = _operations_of(taken, operations)
     kept_before = _first_of_the_pointwise_end(steps)
     kernels: dict[int, Kernel] = {}
-    blurry = scene = _Lit(image, light)
+    changed = any(operation.stage is Stage.SCENE for _, operation in steps)
+    blurry = _Lit(image, light)
+    scene = blurry if changed else None
     for position, (item, operation) in enumerate(steps):
         if position == kept_before:
             blurry, scene = _kept(blurry, scene, keep)
@@ -172,12 +178,11 @@ def expose(
             show=with_kernels,
         )
         before, blurry = blurry, step(blurry)
-        if operation.stage is Stage.SCENE:  # mostly first, where the scene has not been blurred yet
+        if scene is not None and operation.stage is Stage.SCENE:  # mostly first, where nothing is blurred yet
             scene = blurry if before is scene else step(scene)
     if kept_before == len(steps):
         blurry, scene = _kept(blurry, scene, keep)
-    changed = any(operation.stage is Stage.SCENE for _, operation in steps)
-    sharp = np.clip(encode(scene.image, scene.light), 0, 1) if changed else None
+    sharp = None if scene is None else np.clip(encode(from_integers(scene.image), scene.light), 0, 1)
     return Exposure(image=blurry.image, light=blurry.light, sharp=sharp, kernels=kernels)
 
 
@@ -285,9 +290,13 @@ def _first_of_the_pointwise_end(steps: Sequence[tuple[Taken, Operation]]) -> int
     return last
 
 
-def _kept(blurry: _Lit, scene: _Lit, keep: Callable[[Image], Image]) -> tuple[_Lit, _Lit]:
+def _kept(
+    blurry: _Lit, scene: _Lit | None, keep: Callable[[Image | Codes], Image | Codes]
+) -> tuple[_Lit, _Lit | None]:
     """Both cut, as one where they are."""
     kept = _Lit(keep(blurry.image), blurry.light)
+    if scene is None:
+        return kept, None
     return kept, kept if scene is blurry else _Lit(keep(scene.image), scene.light)
 
 
@@ -303,9 +312,11 @@ def _apply(
 ) -> _Lit:
     image, light = before.image, before.light
     if operation.stage is Stage.FILE:
-        image, light = from_integers(to_8_bit(encode(image, light))), Light.SRGB
+        image, light = to_8_bit(encode(from_integers(image), light)), Light.SRGB
     elif item.light != light:
-        image, light = decode(encode(image, light), item.light), item.light
+        image, light = decode(encode(from_integers(image), light), item.light), item.light
+    if not operation.codes:
+        image = from_integers(image)
     place = {"window": window} if operation.places else {}
 
     def rng() -> np.random.Generator | None:
@@ -314,5 +325,5 @@ def _apply(
     if operation.kernel is not None and (operation.apply is None or (operation.places and show)):
         kernels[item.slot] = operation.kernel(item.params, rng(), **place)
     if operation.apply is None:
-        return _Lit(convolve(image, kernels[item.slot]), light)
+        return _Lit(convolve(from_integers(image), kernels[item.slot]), light)
     return _Lit(operation.apply(image, item.params, rng(), **place), light)

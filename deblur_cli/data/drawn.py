@@ -116,7 +116,7 @@ class DrawnPair:
         exposed = expose(
             image, drawn.steps, self.operations, streams=drawn.streams, window=place.window, keep=place.keep
         )
-        light = exposed.image
+        light = from_integers(exposed.image)
         if exposed.light != spec.light:
             light = decode(encode(light, exposed.light), spec.light)
         sharp = place.keep(image) if exposed.sharp is None else exposed.sharp

@@ -177,7 +177,7 @@ def develop(
     sharp = place.cut(opened.sharp)
     start, light = (sharp, Light.SRGB) if opened.blurry is None else (place.cut(opened.blurry), opened.light)
     degraded = apply_steps(
-        start if start.dtype == np.float32 else from_integers(start),
+        start if start.dtype == np.uint8 else from_integers(start),
         drawn.steps,
         operations,
         streams=drawn.streams,

@@ -393,6 +393,8 @@ class Degradation:
     stage : where in the physics it happens; a SCENE degradation changes the sharp picture too, a FILE one acts on stored
         8-bit values
     places : whether it differs from place to place: `apply` and `kernel` then take `window=` too
+    codes : whether `apply` takes uint8 code values as well, of which it may return uint8: what acts on stored pixels is
+        then spared the way to floats and back
     """
 
     name: str
@@ -404,6 +406,7 @@ class Degradation:
     draw: str = ""
     stage: Stage = Stage.BLUR
     places: bool = False
+    codes: bool = False
 
     def __post_init__(self) -> None:
         require_name(self.name, "degradation.name")
