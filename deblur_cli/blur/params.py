@@ -146,11 +146,15 @@ def draw_values(
     values: dict[str, Any] = {}
     for name, limits, hint in _plan(kind):
         distribution = node.get(name, limits.drawn)
-        if distribution is not None:
-            drawn = [distribution.sample(rng, number) for _ in range(limits.count or 1)]
-            if limits.degrees:
-                drawn = [math.radians(float(value)) for value in drawn]
-            values[name] = tuple(drawn) if limits.count else _typed(drawn[0], hint)
+        if distribution is None:
+            continue
+        if limits.count == 0 and not limits.degrees:
+            values[name] = _typed(distribution.sample(rng, number), hint)
+            continue
+        drawn = [distribution.sample(rng, number) for _ in range(limits.count or 1)]
+        if limits.degrees:
+            drawn = [math.radians(float(value)) for value in drawn]
+        values[name] = tuple(drawn) if limits.count else drawn[0]
     return values
 
 

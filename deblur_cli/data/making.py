@@ -14,27 +14,23 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from deblur_cli.blur.frame_average import WindowRefused
 from deblur_cli.blur.opencv import import_opencv
 from deblur_cli.blur.pipeline import Operations
 from deblur_cli.blur.spec import Spec, Step, walk
-from deblur_cli.data.framing import smallest
-from deblur_cli.data.items import Item, Opener, Source
-from deblur_cli.data.ledger import SCHEMA, Ledger, Record, Totals, totals_of
-from deblur_cli.data.outbox import Outbox
-from deblur_cli.data.splits import SPLITS, group_named, split_for
-from deblur_cli.data.synthesis import Opened, make_pairs, resized
-from deblur_cli.errors import MissingError, NotEnoughRoomError, PictureError, UsageError
+from deblur_cli.data.items import Source
+from deblur_cli.data.ledger import Ledger, Totals, totals_of
+from deblur_cli.data.splits import SPLITS
+from deblur_cli.data.workshop import Chunk, Workshop
+from deblur_cli.errors import MissingError, NotEnoughRoomError, UsageError
 
 Progress = Callable[[int, int], None]
 
@@ -106,81 +102,6 @@ def _make(
         ledger.clear()
         raise MissingError(f"none of the {len(source)} items could be used; {_why(totals)}")
     return totals
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chunk:
-    """Consecutive items, and where their records go."""
-
-    start: int
-    items: tuple[Item, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workshop:
-    """All that a process needs to make any chunk."""
-
-    opener: Opener
-    spec: Spec
-    operations: Operations
-    ledger: Ledger
-    parts: frozenset[str]
-    digits: int
-
-    def make(self, chunk: Chunk) -> int:
-        """Make the pairs of a chunk and write them; returns how many items are done."""
-        self.ledger.write_chunk(chunk.start, self._records(chunk.items))
-        return len(chunk.items)
-
-    def _records(self, items: Iterable[Item]) -> Iterator[Record]:
-        """The records of all pairs, at the end of which the pictures are written."""
-        outbox = Outbox(self.ledger)
-        for item in items:
-            yield from self._entries(item, outbox)
-        outbox.flush()
-
-    def _entries(self, item: Item, outbox: Outbox) -> list[Record]:
-        """The records of one item's pairs after making them, or why there are none."""
-        records: list[Record] = []
-        try:
-            opened = resized(self.opener.open(item), self.spec.resize)
-            self._check_size(opened)
-            for draw in range(self.spec.draws):
-                for patch in range(self.spec.patches):
-                    records += self._pairs(item, opened, outbox, draw=draw, patch=patch)
-        except PictureError as error:
-            outbox.take_back(record["name"] for record in records)
-            reason = error.reason if isinstance(error, WindowRefused) else None
-            return [{"left_out": item.name, "because": str(error), "reason": reason}]
-        except MemoryError as error:
-            raise NotEnoughRoomError(
-                f"not enough memory for {item.name}; use fewer --workers, or begin anew with smaller pictures"
-            ) from error
-        return records
-
-    def _pairs(
-        self, item: Item, opened: Opened, outbox: Outbox, *, draw: int, patch: int
-    ) -> Iterator[Record]:
-        made = make_pairs(opened, self.spec, self.operations, index=item.index, draw=draw, patch=patch)
-        for tile, pair in enumerate(made):
-            name = f"{item.index:0{self.digits}d}_{draw:02d}_{patch * len(made) + tile}"
-            outbox.put(name, blurry=pair.blurry, sharp=pair.sharp)
-            yield {"schema": SCHEMA, "name": name, "split": self._split(item), **pair.record}
-
-    def _split(self, item: Item) -> str:
-        group = item.clip or group_named(item.name, self.spec.output.group)
-        return split_for(
-            group, part=item.part, parts=self.parts, seed=self.spec.seed, shares=self.spec.output.splits
-        )
-
-    def _check_size(self, opened: Opened) -> None:
-        least_height, least_width = smallest(self.spec, self.operations)
-        height, width = opened.sharp.shape[:2]
-        if height < least_height or width < least_width:
-            raise PictureError(
-                f"{width}x{height} is smaller than {least_width}x{least_height}, "
-                f"{'one pixel for each tile' if self.spec.grid else 'a patch'} with the margin that its blur needs"
-            )
 
 
 def _why(totals: Totals) -> str:
