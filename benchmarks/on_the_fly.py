@@ -14,8 +14,10 @@ from PIL import Image
 import deblur_rednet
 from deblur_cli.host.declarations import import_object
 from deblur_cli.host.manager import Host
+from deblur_cli.host.recipes import Flips
 from deblur_cli.restore.devices import has_fast_bfloat16
 from deblur_cli.training.crops import Crops, Item
+from deblur_cli.training.learning import Placement
 from deblur_cli.training.material import Material, Preparation, open_material
 from deblur_cli.training.state import State
 
@@ -34,7 +36,7 @@ def run(*, repeats: int, clock: Clock, side: int, count: int) -> list[Row]:
         material = _material(Path(folder))
         work: dict[str, Callable[[], float]] = {"step": timed(_step(dtype, side=side), clock=clock)}
         for reuse in REUSES:
-            crops = Crops(material.train, patch=side, flips=True, seed=0, reuse=reuse)
+            crops = Crops(material.train, patch=side, flips=Flips.BOTH, seed=0, reuse=reuse)
             pools.enter_context(crops.keeping_patches(Path(folder, f"pool{reuse}")))
             work[str(reuse)] = _batch(crops, reuse=reuse, count=min(count, len(crops)), clock=clock)
         contests = [
@@ -80,20 +82,20 @@ def _batch(crops: Crops, *, reuse: int, count: int, clock: Clock) -> Callable[[]
 def _step(dtype: torch.dtype, *, side: int) -> Callable[[], None]:
     """One update of rednet30's parameters, as the training makes it."""
     torch.manual_seed(0)
-    network = MODEL.build().to(memory_format=torch.channels_last)
-    state = State.begin(network.train(), RECIPE)
-    loss = import_object(Host.discover().loss(RECIPE.loss).function)
-    pictures = torch.rand(2, BATCH, 3, side, side)
-    blurry, sharp = (batch.contiguous(memory_format=torch.channels_last) for batch in pictures)
+    placement = Placement(device=torch.device("cpu"), compute=dtype)
+    learner = placement.learner("network", MODEL.build().train(), RECIPE.optimizer)
+    state = State.begin([learner], ema_decay=RECIPE.ema_decay)
+    loss = import_object(Host.discover().loss(RECIPE.terms[0].loss).function)
+    blurry, sharp = torch.rand(2, BATCH, 3, side, side)
 
     def run() -> None:
-        with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
-            restored = network(blurry)
-        state.optimizer.zero_grad(set_to_none=True)
+        with placement.autocast():
+            restored = learner.network(blurry)
+        learner.optimizer.zero_grad(set_to_none=True)
         loss(restored.float(), sharp).backward()
-        state.optimizer.step()
+        learner.optimizer.step()
         if state.average is not None:
-            state.average.update_parameters(network)
+            state.average.update_parameters(learner.network)
 
     return run
 

@@ -30,7 +30,19 @@ if TYPE_CHECKING:
         Weights,
     )
     from deblur_cli.host.hookspecs import hookimpl
-    from deblur_cli.host.recipes import Recipe
+    from deblur_cli.host.optimizers import Optimizer
+    from deblur_cli.host.recipes import Flips, Recipe, Scales, Term
+    from deblur_cli.host.schedules import (
+        ConstantRate,
+        Cosine,
+        EarlyStopping,
+        LinearToZero,
+        Plateau,
+        Polynomial,
+        Schedule,
+        Staircase,
+    )
+    from deblur_cli.host.strategies import ConditionalGAN, Strategy, Supervised, WassersteinGP
     from deblur_cli.restore.restorer import Restorer, load
 
 __version__ = "0.1.0"
@@ -39,24 +51,40 @@ __all__ = [
     "API",
     "Archive",
     "Choice",
+    "ConditionalGAN",
     "Constant",
+    "ConstantRate",
+    "Cosine",
     "Dataset",
     "Degradation",
+    "EarlyStopping",
     "Facts",
+    "Flips",
     "Geometry",
     "Integers",
+    "LinearToZero",
     "LogUniform",
     "Loss",
     "Metric",
     "MissingError",
     "Model",
+    "Optimizer",
     "Option",
     "PictureError",
+    "Plateau",
+    "Polynomial",
     "Recipe",
     "Restorer",
+    "Scales",
+    "Schedule",
     "Stage",
+    "Staircase",
+    "Strategy",
+    "Supervised",
+    "Term",
     "Uniform",
     "Values",
+    "WassersteinGP",
     "Weights",
     "__version__",
     "greatest",
@@ -74,7 +102,24 @@ _HOME = {
     ),
     "number": "deblur_cli.blur.params",
     **dict.fromkeys(("MissingError", "PictureError"), "deblur_cli.errors"),
-    "Recipe": "deblur_cli.host.recipes",
+    **dict.fromkeys(("Optimizer",), "deblur_cli.host.optimizers"),
+    **dict.fromkeys(("Flips", "Recipe", "Scales", "Term"), "deblur_cli.host.recipes"),
+    **dict.fromkeys(
+        (
+            "ConstantRate",
+            "Cosine",
+            "EarlyStopping",
+            "LinearToZero",
+            "Plateau",
+            "Polynomial",
+            "Schedule",
+            "Staircase",
+        ),
+        "deblur_cli.host.schedules",
+    ),
+    **dict.fromkeys(
+        ("ConditionalGAN", "Strategy", "Supervised", "WassersteinGP"), "deblur_cli.host.strategies"
+    ),
     "hookimpl": "deblur_cli.host.hookspecs",
     "Restorer": "deblur_cli.restore.restorer",
     "load": "deblur_cli.restore.restorer",

@@ -13,6 +13,7 @@ from deblur_cli.host.checks import DeclarationError
 from deblur_cli.host.declarations import Facts, Geometry, Metric, Model, Option, Weights
 from deblur_cli.host.failures import Stage
 from deblur_cli.host.manager import Host, Plugin
+from deblur_cli.host.optimizers import Optimizer
 from deblur_cli.host.recipes import Recipe
 
 PLUGIN = """
@@ -305,8 +306,8 @@ def test_the_default_model_is_the_first_of_ours_with_weights() -> None:
         (lambda: Weights(tag="photo", file="a.pth"), "weights.file"),
         (lambda: Weights(tag="photo", file="a.safetensors", url="https://example.org"), "weights.sha256"),
         (lambda: Weights(tag="photo", file="a.safetensors", sha256="12"), "weights.sha256"),
-        (lambda: Recipe(lr=-1.0), "recipe.lr"),
-        (lambda: Recipe(optimizer="sgd"), "recipe.optimizer"),
+        (lambda: Optimizer(lr=-1.0), "optimizer.lr"),
+        (lambda: Optimizer(kind="sgd"), "optimizer.kind"),
         (lambda: Recipe(start="nowhere"), "recipe.start"),
         (lambda: Recipe(freeze_norm_after=2), "recipe.freeze_norm_after"),
         (

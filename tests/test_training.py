@@ -20,15 +20,18 @@ from scipy.ndimage import gaussian_filter
 
 import deblur_rednet
 from deblur_cli.data import open_pairs
-from deblur_cli.errors import UsageError
 from deblur_cli.host.manager import Host
-from deblur_cli.training.crops import Crops, batches
-from deblur_cli.training.schedule import Budget, learning_rate
+from deblur_cli.host.recipes import Flips
+from deblur_cli.host.schedules import Cosine
+from deblur_cli.training.batches import Division, batches
+from deblur_cli.training.crops import Crops
+from deblur_cli.training.engine import Ended
+from deblur_cli.training.processes import Processes
 from deblur_cli.training.session import Request, run_training
 from deblur_cli.weights import load_network, resolve
 
 TINY = {"depth": 2, "width": 8}
-SMALL = ("--option", "depth=2", "width=8", "--batch-size", "4", "--patch", "24", "--device", "cpu")
+SMALL = ("--set", "model.depth=2", "model.width=8", "batch_size=4", "patch=24", "--device", "cpu")
 
 
 @pytest.fixture(scope="session")
@@ -52,9 +55,8 @@ def request(folder: Path, **changes: object) -> Request:
     base = Request(
         model="rednet30",
         data=(str(folder),),
-        recipe="fast",
+        recipe=replace(deblur_rednet.FAST, batch_size=4, patch=24, schedule=Cosine(warmup_steps=2)),
         options=TINY,
-        overrides={"batch_size": 4, "patch": 24, "warmup_steps": 2},
         device="cpu",
         dtype="float32",
         seed=3,
@@ -62,7 +64,7 @@ def request(folder: Path, **changes: object) -> Request:
     return replace(base, **changes)
 
 
-def train(wanted: Request, folder: Path, *, resume: bool = False, stop_at: int | None = None) -> bool:
+def train(wanted: Request, folder: Path, *, resume: bool = False, stop_at: int | None = None) -> Ended:
     steps: list[int] = []
     return run_training(
         wanted,
@@ -83,10 +85,12 @@ def same_tensors(first: Path, second: Path) -> bool:
 def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(pairs_folder: Path, tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     wanted = request(pairs_folder, steps=14)  # more than one epoch of 8 batches
-    assert train(wanted, whole)
-    assert not train(wanted, parts, stop_at=5)
-    assert not train(wanted, parts, resume=True, stop_at=3)  # ends exactly with the epoch's last batch
-    assert train(wanted, parts, resume=True)
+    assert train(wanted, whole) is Ended.DONE
+    assert train(wanted, parts, stop_at=5) is Ended.STOPPED
+    assert (
+        train(wanted, parts, resume=True, stop_at=3) is Ended.STOPPED
+    )  # exactly with the epoch's last batch
+    assert train(wanted, parts, resume=True) is Ended.DONE
     assert same_tensors(whole / "last" / "state.safetensors", parts / "last" / "state.safetensors")
     rows = [
         list(csv.DictReader(Path(folder, "metrics.csv").read_text().splitlines()))
@@ -115,7 +119,7 @@ def test_the_run_says_what_made_it(pairs_folder: Path, tmp_path: Path) -> None:
     train(request(pairs_folder, steps=2), tmp_path / "run")
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["request"]["seed"] == 3
-    assert record["recipe"]["batch_size"] == 4
+    assert record["request"]["recipe"]["batch_size"] == 4
     assert record["environment"]["torch"] == torch.__version__
     assert record["environment"]["threads"] == torch.get_num_threads()
     header = resolve(Host.discover(), str(tmp_path / "run"))
@@ -145,9 +149,7 @@ def test_frozen_batch_norms_keep_their_statistics(pairs_folder: Path, tmp_path: 
     statistics = []
     for share in (0.0, 1.0):
         changes = request(pairs_folder, steps=4)
-        changes = replace(
-            changes, overrides={**changes.overrides, "freeze_norm_after": share, "ema_decay": 0.0}
-        )
+        changes = replace(changes, recipe=replace(changes.recipe, freeze_norm_after=share, ema_decay=0.0))
         train(changes, tmp_path / str(share))
         tensors = load_file(tmp_path / str(share) / "last" / "state.safetensors")
         statistics.append(tensors["network.encoder.0.norm.running_mean"])
@@ -172,38 +174,17 @@ def test_crops_of_a_pair_show_the_same_place_and_depend_on_seed_epoch_and_index_
             sharp = pairs[0].load()[1]
             return 255 - sharp, sharp
 
-    crops = Crops([Marked()], patch=16, flips=True, seed=5)
+    crops = Crops([Marked()], patch=16, flips=Flips.BOTH, seed=5)
     assert len(crops) == round(64 * 80 / 16**2)
-    seen = [list(batches(crops, epoch=epoch, start=0, batch_size=4, workers=0)) for epoch in (0, 1)]
-    for blurry, sharp in seen[0]:
-        assert torch.allclose(blurry, 1 - sharp, atol=1e-6)
+    division = Division(batch_size=4, parts=1, drop_last=True, processes=Processes())
+    seen = [list(batches(crops, division, epoch=epoch, start=0, workers=0)) for epoch in (0, 1)]
+    for size, blurry, sharp in seen[0]:
+        assert size == 4
+        assert torch.equal(blurry, 255 - sharp)
         assert sharp.shape == (4, 3, 16, 16)
-    assert not torch.equal(seen[0][0][1], seen[1][0][1])
-    later = list(batches(crops, epoch=0, start=2, batch_size=4, workers=0))
-    assert torch.equal(later[0][0], seen[0][2][0])
-
-
-def test_the_learning_rate_warms_up_and_ends_at_zero() -> None:
-    recipe = replace(deblur_rednet.FAST, lr=1e-3, warmup_steps=10)
-    assert learning_rate(recipe, step=0, progress=0) == pytest.approx(1e-4)
-    assert learning_rate(recipe, step=4, progress=0) == pytest.approx(5e-4)
-    assert learning_rate(recipe, step=99, progress=0.5) == pytest.approx(5e-4)
-    assert learning_rate(recipe, step=999, progress=1) == pytest.approx(0, abs=1e-12)
-    assert learning_rate(deblur_rednet.REPORT, step=10**6, progress=0.9) == 1e-3
-
-
-def test_a_budget_is_one_of_epochs_steps_and_minutes() -> None:
-    recipe = deblur_rednet.REPORT
-
-    def choose(**given: float | None) -> Budget:
-        asked = {"epochs": None, "steps": None, "minutes": None} | given
-        return Budget.choose(recipe, steps_per_epoch=10, **asked)
-
-    assert choose() == Budget(steps=1200)
-    assert choose(epochs=3) == Budget(steps=30)
-    assert choose(minutes=2).progress(step=10**9, seconds=60) == 0.5
-    with pytest.raises(UsageError, match="one of --epochs"):
-        choose(epochs=3, steps=4)
+    assert not torch.equal(seen[0][0][2], seen[1][0][2])
+    later = list(batches(crops, division, epoch=0, start=2, workers=0))
+    assert torch.equal(later[0][1], seen[0][2][1])
 
 
 def test_the_command_trains_a_network_that_deblur_can_use(pairs_folder: Path, run, photo_file: Path) -> None:
@@ -229,13 +210,17 @@ def test_runs_without_a_name_are_numbered(pairs_folder: Path, run, tmp_path: Pat
         ((), 2, "--data"),
         (("--data", "nonsense"), 4, "nonsense"),
         (("--data", "PAIRS", "--epochs", "1", "--steps", "1"), 2, "one of --epochs"),
-        (("--data", "PAIRS", "--recipe", "slow"), 4, "no recipe 'slow'; it has: fast, report"),
-        (("--data", "PAIRS", "--option", "depth=x"), 2, "depth is a int"),
-        (("--data", "PAIRS", "--option", "depht=2"), 2, "depth=VALUE"),
-        (("--data", "PAIRS", "--option", "depth=3"), 2, "one of 2, 5, 10, 15"),
+        (
+            ("--data", "PAIRS", "--recipe", "slow"),
+            4,
+            "no recipe 'slow'; it has: fast, report, report-finetune",
+        ),
+        (("--data", "PAIRS", "--set", "model.depth=x"), 2, "depth is 'x'; it must be a int"),
+        (("--data", "PAIRS", "--set", "model.depht=2"), 2, "has no option 'depht'"),
+        (("--data", "PAIRS", "--set", "model.depth=3"), 2, "one of 2, 5, 10, 15"),
         (("--data", "PAIRS", "--init", "nonsense"), 4, "nonsense"),
         (("--data", "PAIRS", "--dtype", "float16"), 2, "bfloat16 or float32"),
-        (("--data", "PAIRS", "--lr", "-1"), 2, "a number > 0"),
+        (("--data", "PAIRS", "--set", "optimizer.lr=-1"), 2, "a number > 0"),
         (("--resume",), 2, "-o RUN"),
         (("--resume", "-o", "none"), 4, "holds no run to resume"),
     ],
@@ -287,13 +272,11 @@ def test_a_validation_part_counts_even_if_its_pictures_are_named_like_the_others
 def test_a_resumed_run_keeps_its_settings_and_may_move_its_end(pairs_folder: Path, run) -> None:
     data = ("--data", pairs_folder)
     assert run("train", *data, "-m", "rednet30", "-o", "mine", "--steps", "1", *SMALL).code == 0
-    for words in (("--lr", "0.1"), ("--seed", "7"), ("--data", "reds"), ("--option", "depth=5")):
+    for words in (("--set", "optimizer.lr=0.1"), ("--seed", "7"), ("--data", "reds")):
         refused = run("train", "--resume", "-o", "mine", *words)
         assert refused.code == 2
         assert f"keeps its {words[0]}" in refused.err
-    longer = run(
-        "train", "--resume", "-o", "mine", *data, "--patch", "24", "--steps", "2", "--workers", "1", "--json"
-    )
+    longer = run("train", "--resume", "-o", "mine", *data, "--steps", "2", "--workers", "1", "--json")
     assert longer.code == 0, longer.err
     assert longer.json()[0]["step"] == 2
 

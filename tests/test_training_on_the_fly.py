@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from scipy.ndimage import gaussian_filter
 
+import deblur_rednet
 from deblur_cli.blur.borders import Border
 from deblur_cli.blur.distributions import Constant, Uniform
 from deblur_cli.blur.light import Light
@@ -25,12 +26,17 @@ from deblur_cli.cli.train import _resumed
 from deblur_cli.data import Pair, open_pairs
 from deblur_cli.data.drawn import Draw, DrawnPair, Latent
 from deblur_cli.host.manager import Host
-from deblur_cli.training.crops import Crops, Item, batches
+from deblur_cli.host.recipes import Flips
+from deblur_cli.host.schedules import Cosine
+from deblur_cli.training.batches import Division, batches
+from deblur_cli.training.crops import Crops, Item
 from deblur_cli.training.material import Preparation, open_material
+from deblur_cli.training.processes import Processes
 from deblur_cli.training.session import Request, run_training
 
 TINY = {"depth": 2, "width": 8}
-SMALL = ("-m", "rednet30", "--option", "depth=2", "width=8", "--batch-size", "4", "--device", "cpu")
+DIVISION = Division(batch_size=4, parts=1, drop_last=True, processes=Processes())
+SMALL = ("-m", "rednet30", "--set", "model.depth=2", "model.width=8", "batch_size=4", "--device", "cpu")
 
 NOISY = Step(slot=2, op="noise", node={"kind": Constant("gaussian"), "sigma": Constant(0.02)})
 BLURRY = Step(slot=1, op="gaussian", node={"sigma": Uniform(0.5, 2.0)})
@@ -68,9 +74,9 @@ def drawn(photos: Path, host: Host, how: Spec | None = None) -> Sequence[Pair]:
 def epochs(crops: Crops, *, number: int = 3, workers: int = 0, first: int = 0) -> torch.Tensor:
     """All crops of some epochs, blurred and sharp, in their order."""
     seen = [
-        torch.cat(batch)
+        torch.cat(batch[1:])
         for epoch in range(first, first + number)
-        for batch in batches(crops, epoch=epoch, start=0, batch_size=4, workers=workers)
+        for batch in batches(crops, DIVISION, epoch=epoch, start=0, workers=workers)
     ]
     return torch.cat(seen)
 
@@ -80,9 +86,8 @@ def request(*data: Path, **changes: object) -> Request:
         model="rednet30",
         data=tuple(map(str, data)),
         preparation=Preparation(blur="gaussian"),
-        recipe="fast",
+        recipe=replace(deblur_rednet.FAST, batch_size=4, patch=24, schedule=Cosine(warmup_steps=2)),
         options=TINY,
-        overrides={"batch_size": 4, "patch": 24, "warmup_steps": 2},
         device="cpu",
         dtype="float32",
         seed=3,
@@ -121,7 +126,7 @@ def test_crops_are_the_same_bit_for_bit_whatever_the_number_of_workers_and_the_s
     photos: Path, host: Host, tmp_path: Path, reuse: int
 ) -> None:
     def crops() -> Crops:
-        return Crops(drawn(photos, host), patch=24, flips=True, seed=5, reuse=reuse)
+        return Crops(drawn(photos, host), patch=24, flips=Flips.BOTH, seed=5, reuse=reuse)
 
     plain = epochs(crops())
     assert len(plain) >= 3 * 2 * 4 * 8
@@ -140,7 +145,7 @@ def test_a_pool_that_is_damaged_or_cannot_be_written_changes_nothing(
     photos: Path, host: Host, tmp_path: Path
 ) -> None:
     def crops() -> Crops:
-        return Crops(drawn(photos, host), patch=24, flips=True, seed=5, reuse=4)
+        return Crops(drawn(photos, host), patch=24, flips=Flips.BOTH, seed=5, reuse=4)
 
     plain = epochs(crops(), number=2)
     made = crops()
@@ -160,7 +165,7 @@ def test_each_epoch_draws_anew_and_so_does_another_seed_of_the_run_or_of_the_spe
 ) -> None:
     def seen(*, epoch: int = 0, seed: int = 5, spec_seed: int = 11) -> torch.Tensor:
         pairs = drawn(photos, host, spec(BLURRY, seed=spec_seed))
-        crops = Crops(pairs, patch=24, flips=False, seed=seed)
+        crops = Crops(pairs, patch=24, flips=Flips.NONE, seed=seed)
         return torch.stack([torch.stack(crops[Item(epoch, index)]) for index in range(len(crops))])
 
     first = seen()
@@ -224,7 +229,7 @@ def test_reused_patches_are_renewed_one_of_so_many_an_epoch_with_fresh_noise_eac
     reuse = 4
 
     def over_epochs(*steps: Step) -> np.ndarray:
-        crops = Crops(drawn(photos, host, spec(*steps)), patch=side, flips=False, seed=5, reuse=reuse)
+        crops = Crops(drawn(photos, host, spec(*steps)), patch=side, flips=Flips.NONE, seed=5, reuse=reuse)
         items = range(len(crops))
         seen = [[crops[Item(epoch, index)][0].numpy() for index in items] for epoch in range(9)]
         return np.array(seen).astype(float)
@@ -233,7 +238,7 @@ def test_reused_patches_are_renewed_one_of_so_many_an_epoch_with_fresh_noise_eac
     noise = np.std(over_epochs(steady, NOISY) - over_epochs(steady), axis=(2, 3, 4)) / 255
     assert np.abs(noise - 0.02).max() < 0.002
     squares = spec(BLURRY, resize=Resize(size=(side, side)))  # no room to cut elsewhere
-    crops = Crops(drawn(photos, host, squares), patch=side, flips=False, seed=5, reuse=reuse)
+    crops = Crops(drawn(photos, host, squares), patch=side, flips=Flips.NONE, seed=5, reuse=reuse)
     assert len(crops) == 6
     seen = [[crops[Item(epoch, index)][0] for index in range(6)] for epoch in range(9)]
     renewed = np.array(
@@ -260,7 +265,7 @@ def test_a_run_that_blurs_resumes_bit_for_bit_without_its_spec_file_and_leaves_n
     text = text.replace("[0.4, 3.0]", "[0.4, 1.0]")
     file.write_text(text)
     wanted = request(photos, steps=14, preparation=Preparation(blur=str(file)))
-    wanted = replace(wanted, overrides={**wanted.overrides, "reuse": 2})
+    wanted = replace(wanted, recipe=replace(wanted.recipe, reuse=2))
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert train(wanted, whole)
     assert not train(wanted, parts, stop_at=5)
@@ -291,14 +296,16 @@ def wanted_of(run: Path) -> Request:
 def test_workers_and_pool_leave_a_training_as_it_was(photos: Path, tmp_path: Path) -> None:
     for workers in (0, 2):
         wanted = request(photos, steps=12, workers=workers)
-        train(replace(wanted, overrides={**wanted.overrides, "reuse": 3}), tmp_path / str(workers))
+        train(replace(wanted, recipe=replace(wanted.recipe, reuse=3)), tmp_path / str(workers))
     assert same_state(tmp_path / "0", tmp_path / "2")
 
 
 def test_all_runs_are_validated_on_the_same_pictures(photos: Path, tmp_path: Path) -> None:
     blurred = set()
     for seed in (3, 4):
-        wanted = request(photos, epochs=2, seed=seed, overrides={"batch_size": 4, "patch": 64})
+        wanted = request(
+            photos, epochs=2, seed=seed, recipe=replace(deblur_rednet.FAST, batch_size=4, patch=64)
+        )
         train(wanted, tmp_path / str(seed))
         rows = list(csv.DictReader((tmp_path / str(seed) / "metrics.csv").read_text().splitlines()))
         assert len(rows) == 2
@@ -359,7 +366,7 @@ def test_crops_of_a_single_pixel_can_be_mirrored(photos):
         spec=Preparation(blur="gaussian").read(Host.discover()),
         only_sharp=True,
     )
-    crops = Crops(material.train, patch=1, flips=True, seed=0)
+    crops = Crops(material.train, patch=1, flips=Flips.BOTH, seed=0)
     seen = [crops[Item(epoch=epoch, index=0)] for epoch in range(8)]
     assert all(blurry.shape == sharp.shape == (3, 1, 1) for blurry, sharp in seen)
 
@@ -379,7 +386,7 @@ def test_pictures_too_small_for_a_crop_and_its_margin_are_left_out_and_counted(
         )
     wanted = request(folder, epochs=1, preparation=Preparation(blur=str(tmp_path / "mine.toml")))
     said: list[str] = []
-    train(replace(wanted, overrides={**wanted.overrides, "patch": 32}), tmp_path / "run", warn=said.append)
+    train(replace(wanted, recipe=replace(wanted.recipe, patch=32)), tmp_path / "run", warn=said.append)
     assert said[0].startswith(
         "3 of 8 pairs are smaller, without the margin of the blur, than a crop of 32 px"
     )
@@ -419,7 +426,7 @@ def test_a_preset_that_blurs_once_is_blurred_once_and_crops_shrink_to_the_pictur
     how = Preparation(preset="cifar10-s0").read(host)
     material = open_material(host, [str(cifar)], spec=how, only_sharp=False)
     assert len(material.train) + len(material.val) == 60
-    crops = Crops(material.train, patch=96, flips=False, seed=1)
+    crops = Crops(material.train, patch=96, flips=Flips.NONE, seed=1)
     assert (crops.patch, crops.num_left_out, len(crops)) == (32, 0, len(material.train))
     seen = [[crops[Item(epoch, index)] for index in range(20)] for epoch in (0, 1)]
     assert all(
@@ -463,7 +470,7 @@ def test_the_command_trains_and_measures_with_a_preset(cifar: Path, run) -> None
         (("--blur", "gopro-256"), 2, "it does not blur sharp pictures, its source is pairs"),
         (("--blur", "gopro_7_13"), 2, "it does not blur sharp pictures, its source is frames"),
         ((), 4, "say with --preset NAME how they are blurred, or to train with --blur NAME"),
-        (("--blur", "gaussian", "--reuse", "0"), 2, "--reuse"),
+        (("--blur", "gaussian", "--set", "reuse=0"), 2, "recipe.reuse"),
     ],
 )
 def test_what_cannot_be_blurred_is_said_and_begins_no_run(
@@ -480,7 +487,7 @@ def test_real_photographs_are_blurred_by_photo_mix_in_every_crop(host: Host) -> 
     how = Preparation(blur="photo-mix").read(host)
     folder = Path(os.environ["DEBLUR_DATA"], "photos")
     material = open_material(host, [str(folder)], spec=how, only_sharp=True)
-    crops = Crops(material.train[:2], patch=128, flips=True, seed=0, reuse=2)
+    crops = Crops(material.train[:2], patch=128, flips=Flips.BOTH, seed=0, reuse=2)
     changed = []
     for index in range(0, len(crops), max(1, len(crops) // 24)):
         blurry, sharp = crops[Item(3, index)]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from deblur_cli.training.session import Request
 
 _SAY_EVERY_S = 30.0
-_OVERRIDES, _BUDGET = ("batch_size", "lr", "patch", "reuse"), ("epochs", "steps", "minutes")
+_BUDGET = ("epochs", "steps", "minutes")
 
 
 def train(
@@ -59,8 +59,8 @@ def train(
         str | None,
         typer.Option(
             "--recipe",
-            metavar="NAME",
-            help="One of the model's recipes. Default: its first.",
+            metavar="NAME|FILE",
+            help="One of the model's recipes (deblur models show NAME), or a .toml file. Default: its first.",
             show_default=False,
         ),
     ] = None,
@@ -78,43 +78,14 @@ def train(
             "--minutes", metavar="M", min=0.01, help="Stop after so many minutes.", show_default=False
         ),
     ] = None,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            "--batch-size",
-            metavar="N",
-            min=1,
-            help="Crops a step. Default: the recipe's.",
-            show_default=False,
-        ),
-    ] = None,
-    lr: Annotated[
-        float | None,
-        typer.Option("--lr", metavar="X", help="Learning rate. Default: the recipe's.", show_default=False),
-    ] = None,
-    patch: Annotated[
-        int | None,
-        typer.Option(
-            "--patch",
-            metavar="N",
-            min=1,
-            help="Side of a crop, pixels. Default: the recipe's.",
-            show_default=False,
-        ),
-    ] = None,
-    reuse: Annotated[
-        int | None,
-        typer.Option(
-            "--reuse",
-            metavar="N",
-            min=1,
-            help="Epochs for which a blurred patch stays, cut, flipped and noisy anew. Default: the recipe's.",
-            show_default=False,
-        ),
-    ] = None,
-    option: Annotated[
+    set_: Annotated[
         list[str] | None,
-        typer.Option("--option", metavar="NAME=VALUE", help="Options of the network.", show_default=False),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change the recipe (epochs=20, optimizer.lr=2e-4) or the network (model.NAME=VALUE).",
+            show_default=False,
+        ),
     ] = None,
     init: Annotated[
         str | None,
@@ -156,6 +127,7 @@ def train(
     """
     from deblur_cli.cli.signals import stop_on_signals
     from deblur_cli.host.manager import Host
+    from deblur_cli.training.engine import Ended
     from deblur_cli.training.session import run_training
 
     host = Host.discover()
@@ -171,15 +143,14 @@ def train(
             model,
             recipe,
             preparation={"preset": preset, "blur": blur},
-            overrides=dict(zip(_OVERRIDES, (batch_size, lr, patch, reuse), strict=True)),
-            option=option or [],
+            settings=set_ or [],
             budget=dict(zip(_BUDGET, (epochs, steps, minutes), strict=True)),
             rest={"seed": seed, "workers": workers, "device": device, "dtype": dtype, "init": init},
         )
     title = f"training {request.model} on {', '.join(request.data)}, run folder {folder}"
     with stop_on_signals() as stop, console.share("training") as bar:
         reporter = _Reporter(title, bar)
-        finished = run_training(
+        ended = run_training(
             request,
             folder,
             host=host,
@@ -189,7 +160,7 @@ def train(
             report=reporter,
             warn=console.warn,
         )
-    if not finished:
+    if ended is Ended.STOPPED:
         console.note(f"stopped and saved; go on with: deblur train --resume -o {folder}")
         raise stop.as_exception()
     if json:
@@ -209,13 +180,13 @@ def _fresh(
     recipe: str | None,
     *,
     preparation: dict[str, str | None],
-    overrides: dict[str, Any],
-    option: list[str],
+    settings: list[str],
     budget: dict[str, Any],
     rest: dict[str, Any],
 ) -> "tuple[Request, Path]":
     """A new run as the options ask for it."""
     from deblur_cli.errors import UsageError
+    from deblur_cli.training.choosing import choose_recipe
     from deblur_cli.training.material import Preparation
     from deblur_cli.training.session import Request
 
@@ -224,18 +195,19 @@ def _fresh(
             "say what to train on with --data: a data set (deblur make-dataset makes one), a folder of pairs, "
             "or one of sharp pictures with --blur photo-mix"
         )
-    name = host.model(model or host.default_model()).name
+    chosen = host.model(model or host.default_model())
+    recipe_name, resolved, options = choose_recipe(chosen, recipe, settings)
     request = Request(
-        model=name,
+        model=chosen.name,
         data=tuple(data),
         preparation=Preparation(**preparation),
-        recipe=recipe,
-        options=_options(host, name, option),
-        overrides={key: value for key, value in overrides.items() if value is not None},
+        recipe=resolved,
+        recipe_name=recipe_name,
+        options=options,
         **budget,
         **rest,
     )
-    return request, output or _next_folder(name, data)
+    return request, output or _next_folder(chosen.name, data)
 
 
 def _resumed(output: Path | None, typed: dict[str, Any]) -> "tuple[Request, Path]":
@@ -243,59 +215,24 @@ def _resumed(output: Path | None, typed: dict[str, Any]) -> "tuple[Request, Path
 
     typed : the options that were given, by parameter; those that may not change must be what they were
     """
-    from dataclasses import MISSING, fields
-
     from deblur_cli.errors import UsageError
-    from deblur_cli.training.material import Preparation
     from deblur_cli.training.run_folder import RunFolder
     from deblur_cli.training.session import Request
 
     if output is None:
         raise UsageError("say which run to go on with: deblur train --resume -o RUN")
     saved = RunFolder(output).read_record()["request"]
-    prepared = saved.get("preparation", {})
-    before = {**saved, **saved.get("overrides", {}), **prepared}
-    kept = {"data", "preset", "blur", "model", "recipe", "option", "init", "seed", "dtype", *_OVERRIDES}
+    before = {**saved, **saved.get("preparation", {}), "recipe": saved.get("recipe_name")}
+    kept = {"data", "preset", "blur", "model", "recipe", "set_", "init", "seed", "dtype"}
     for name in typed.keys() & kept:
         if typed[name] != before.get(name):
             raise UsageError(
-                f"a resumed run keeps its --{name.replace('_', '-')}; leave it out, or begin a new run with another -o"
+                f"a resumed run keeps its --{name.strip('_').replace('_', '-')}; leave it out, or begin a new run with another -o"
             )
     if typed.keys() & set(_BUDGET):
         saved |= {name: typed.get(name) for name in _BUDGET}
     saved |= {name: typed[name] for name in typed.keys() & {"workers", "device"}}
-    saved["data"] = tuple(saved.get("data", ()))
-    saved["preparation"] = Preparation(**prepared)
-    missing = [
-        item.name
-        for item in fields(Request)
-        if item.name not in saved and item.default is MISSING and item.default_factory is MISSING
-    ]
-    if missing:
-        raise UsageError(
-            f"{output}/run.json does not say {', '.join(missing)}; begin a new run with another -o"
-        )
-    return Request(**{item.name: saved[item.name] for item in fields(Request) if item.name in saved}), output
-
-
-def _options(host: "Host", model: str, given: list[str]) -> dict[str, Any]:
-    """NAME=VALUE as values of the types that the model declares."""
-    from deblur_cli.errors import UsageError
-
-    declared = host.model(model).options
-    result: dict[str, Any] = {}
-    for item in given:
-        name, equals, text = item.partition("=")
-        if not equals or name not in declared:
-            raise UsageError(
-                f"--option {item}: {model} takes {', '.join(f'{key}=VALUE' for key in declared) or 'no options'}"
-            )
-        kind = declared[name].type
-        try:
-            result[name] = text.lower() in {"1", "true", "yes"} if kind is bool else kind(text)
-        except ValueError as error:
-            raise UsageError(f"--option {item}: {name} is a {kind.__name__}") from error
-    return result
+    return Request.from_values(saved, run=output), output
 
 
 def _next_folder(model: str, data: list[str]) -> Path:
@@ -325,7 +262,7 @@ class _Reporter:
             self._title = None
         self.step = progress.step
         line = (
-            f"step {progress.step}, epoch {progress.epoch}, {progress.done:.0%}, loss {progress.loss:.5f}, "
+            f"step {progress.step}, epoch {progress.epoch}, {progress.done:.0%}, loss {sum(progress.losses.values()):.5f}, "
             f"lr {progress.lr:.1e}, {progress.images_per_second:.1f} images/s"
         )
         if self._bar is not None:

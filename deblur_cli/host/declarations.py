@@ -166,7 +166,8 @@ class Model:
     """A network that restores pictures.
 
     network : import path of a callable that takes the options as keywords and returns a torch.nn.Module, which maps
-        (B, 3, H, W) float32 in the range `values` to the same shape and range
+        (B, 3, H, W) float32 in the range `values` to the same shape and range. In training mode it may return several
+        pictures, the finest first, for a loss of several scales
     geometry : a Geometry, or a function (options) -> Geometry
     licence : of the code; each weights file states its own
     preference : of our models with weights the one with the greatest number is the default
@@ -237,29 +238,7 @@ class Model:
 
         Raises DeclarationError for an unknown name or a value that the option does not take.
         """
-        resolved = {name: option.default for name, option in self.options.items()}
-        for name, value in given.items():
-            option = self.options.get(name)
-            if option is None:
-                raise DeclarationError(
-                    f"model {self.name} has no option {name!r}; it has: {', '.join(self.options) or 'none'}"
-                )
-            if option.type is float and is_int(value):
-                value = float(value)
-            require(
-                type(value) is option.type,
-                f"model {self.name}: option {name}",
-                value,
-                f"a {option.type.__name__}",
-            )
-            require(
-                not option.choices or value in option.choices,
-                f"model {self.name}: option {name}",
-                value,
-                f"one of {', '.join(map(str, option.choices))}",
-            )
-            resolved[name] = value
-        return resolved
+        return _resolve(f"model {self.name}", self.options, given)
 
     def geometry_for(self, options: Mapping[str, Any]) -> Geometry:
         """The geometry of the network built with these options (defaults for those not given)."""
@@ -431,12 +410,61 @@ class Degradation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loss:
-    """A training loss. function : import path of (restored, sharp) -> scalar tensor, both (B, C, H, W)."""
+    """A training loss. One of `function` and `build` is given.
+
+    function : import path of (restored, sharp, **options) -> scalar tensor, both (B, C, H, W) in the network's range
+    build : import path of (values: Values, **options) -> such a function of two arguments, for a loss that must be
+        prepared first. Where it is an nn.Module it is moved to the device and never trained
+    options : what a recipe may set
+    files : which of the options are paths of files; a run keeps their SHA-256
+    """
 
     name: str
     summary: str
-    function: str
+    function: str = ""
+    build: str = ""
+    options: Mapping[str, Option] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         require_name(self.name, "loss.name")
-        require_import_path(self.function, f"loss {self.name}: function")
+        require(
+            bool(self.function) != bool(self.build),
+            f"loss {self.name}: function",
+            self.function,
+            "an import path, unless `build` is one",
+        )
+        require_import_path(
+            self.function or self.build, f"loss {self.name}: {'function' if self.function else 'build'}"
+        )
+        object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
+        require(
+            set(self.files) <= set(self.options),
+            f"loss {self.name}: files",
+            self.files,
+            "names of its options",
+        )
+
+    def resolve_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """All options with their values. Raises DeclarationError for an unknown name or a value that does not fit."""
+        return _resolve(f"loss {self.name}", self.options, given)
+
+
+def _resolve(owner: str, options: Mapping[str, Option], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The given values over the defaults. owner : for messages, such as "model rednet30" """
+    resolved = {name: option.default for name, option in options.items()}
+    for name, value in given.items():
+        option = options.get(name)
+        if option is None:
+            raise DeclarationError(f"{owner} has no option {name!r}; it has: {', '.join(options) or 'none'}")
+        if option.type is float and is_int(value):
+            value = float(value)
+        require(type(value) is option.type, f"{owner}: option {name}", value, f"a {option.type.__name__}")
+        require(
+            not option.choices or value in option.choices,
+            f"{owner}: option {name}",
+            value,
+            f"one of {', '.join(map(str, option.choices))}",
+        )
+        resolved[name] = value
+    return resolved

@@ -40,7 +40,7 @@ _INIT = '''\
 
 from collections.abc import Iterable
 
-from deblur_cli import Facts, Geometry, Model, Option, Recipe, hookimpl
+from deblur_cli import Cosine, Facts, Geometry, Model, Option, Recipe, hookimpl
 
 API = $api  # version of the plugin contract that this was written for
 
@@ -54,7 +54,7 @@ MODELS = (
         geometry=Geometry(halo=3),  # one pixel for each convolution of 3x3
         facts=Facts(parameters=11_011, kmacs_per_pixel=10.9),
         options={"width": Option(type=int, default=32, help="features of each convolution")},
-        recipes={"fast": Recipe(summary="Adam and a cosine", schedule="cosine", epochs=20, batch_size=8, patch=96)},
+        recipes={"fast": Recipe(summary="Adam and a cosine", schedule=Cosine(), epochs=20, batch_size=8, patch=96)},
         tiny={"width": 4},  # for tests
     ),
 )

@@ -88,8 +88,8 @@ def recipes_can_start(model: Model) -> None:
     losses = Host.discover().losses
     for name, recipe in model.recipes.items():
         require(
-            recipe.loss in losses,
-            f"recipe {name} names the loss {recipe.loss!r}; declared are: {', '.join(losses) or 'none'}",
+            all(term.loss in losses for term in recipe.terms),
+            f"recipe {name} names the loss {', '.join(term.loss for term in recipe.terms)}; declared are: {', '.join(losses) or 'none'}",
         )
         if recipe.start is not None:
             import_object(recipe.start)(build(model, model.tiny))

@@ -1,6 +1,5 @@
 """Training crops: item `i` of epoch `e` depends on (seed, e, i) alone, so neither workers nor interruptions change it."""
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,10 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from deblur_cli.data.drawn import Draw, DrawnPair, Latent
 from deblur_cli.errors import MissingError
+from deblur_cli.host.recipes import Flips
 from deblur_cli.training.pool import Pool, pool_bytes
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         pairs: "Sequence[Pair]",
         *,
         patch: int,
-        flips: bool,
+        flips: Flips,
         seed: int,
         multiple_of: int = 1,
         reuse: int = 1,
@@ -133,9 +133,14 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
             window = _window(latent.sharp, self.patch, rng)
             piece = Latent(blurry=latent.blurry[window], sharp=latent.sharp[window])
             blurry, sharp = pair.taken(piece, self._draw(pair, owner, request.index, epoch=request.epoch))
-        flipped = rng.random(2) < 0.5 if self._flips else (False, False)
-        step = tuple(slice(None, None, -1 if flip else 1) for flip in flipped)
+        step = self._mirrored(rng)
         return _tensor(blurry[step]), _tensor(sharp[step])
+
+    def _mirrored(self, rng: np.random.Generator) -> tuple[slice, ...]:
+        """Rows and columns, forwards or backwards."""
+        wanted = {Flips.NONE: (False, False), Flips.HORIZONTAL: (False, True), Flips.BOTH: (True, True)}
+        drawn = rng.random(2) < 0.5
+        return tuple(slice(None, None, -1 if flip else 1) for flip in drawn & wanted[self._flips])
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """The crops of an epoch in the order in which they are seen."""
@@ -177,35 +182,6 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
             self._cache[owner] = picture
 
 
-def batches(
-    crops: Crops, *, epoch: int, start: int, batch_size: int, workers: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of an epoch from batch number `start` on: (blurry, sharp), both (B, 3, patch, patch) float32 in [0, 1].
-
-    An incomplete last batch is left out, unless it would be the only one.
-    """
-    order = crops.order(epoch)
-    count = max(1, len(order) // batch_size)
-    loader = DataLoader(
-        crops,
-        # made one by one: an epoch may have millions
-        batch_sampler=(
-            [Item(epoch, int(index)) for index in order[i * batch_size : (i + 1) * batch_size]]
-            for i in range(start, count)
-        ),
-        num_workers=min(workers, _processors()),  # more would wait for each other, and PyTorch warns
-        worker_init_fn=_start_worker if crops.blurs else None,
-        generator=torch.Generator(),  # else each loader takes a number from the network's generator
-    )
-    for blurry, sharp in loader:
-        yield blurry.float().div_(255), sharp.float().div_(255)
-
-
-def batches_per_epoch(crops: Crops, *, batch_size: int) -> int:
-    """How many batches an epoch has."""
-    return max(1, len(crops) // batch_size)
-
-
 def _side(rooms: NDArray[np.int32], patch: int, *, multiple_of: int) -> int:
     """The side of all crops. rooms : the smaller side of each pair"""
     if rooms.max(initial=0) >= patch:
@@ -243,19 +219,6 @@ def _window(picture: "Pixels", side: int, rng: np.random.Generator) -> tuple[sli
 def _both(spec_seed: int, run_seed: int) -> int:
     """One seed of the spec's and the run's: another seed of the run draws other blur."""
     return int(np.random.SeedSequence([spec_seed, run_seed]).generate_state(1, np.uint64)[0])
-
-
-def _start_worker(number: int) -> None:
-    """OpenCV's threads do not survive the fork of a process, and the processes are the parallelism."""
-    from deblur_cli.blur.opencv import import_opencv
-
-    import_opencv().setNumThreads(0)
-
-
-def _processors() -> int:
-    """Processors that this process may use; macOS and Windows tell of all only."""
-    allowed = getattr(os, "sched_getaffinity", None)
-    return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
 
 
 def _tensor(picture: np.ndarray) -> Tensor:

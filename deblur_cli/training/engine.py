@@ -1,37 +1,47 @@
 """The training loop, in the order of events."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from enum import Enum, auto
+from itertools import islice
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from deblur_cli.errors import CheckFailed
-from deblur_cli.host.declarations import Model, Values
+from deblur_cli.host.declarations import Values
 from deblur_cli.host.recipes import Recipe
-from deblur_cli.training.crops import Crops, batches, batches_per_epoch
+from deblur_cli.host.schedules import Moment
+from deblur_cli.training.batches import Batch, Division, Part, batches
+from deblur_cli.training.crops import Crops
+from deblur_cli.training.learning import Learning, Losses, NotFiniteError
+from deblur_cli.training.processes import Processes
 from deblur_cli.training.run_folder import RunFolder
-from deblur_cli.training.schedule import Budget, learning_rate
+from deblur_cli.training.schedule import Budget
 from deblur_cli.training.state import State
+from deblur_cli.training.strategies import Steps
 from deblur_cli.training.validation import Held, Validation, validate
 from deblur_cli.weights import Header
 
-SAVE_EVERY_S = 300.0
 
-LossFunction = Callable[[Tensor, Tensor], Tensor]
+class Ended(Enum):
+    """How a training came to its end."""
+
+    DONE = auto()  # its budget is used up
+    EARLY = auto()  # the validation loss stood still
+    STOPPED = auto()  # somebody asked for it; it can be resumed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What is reported after each step; `validation` only after an epoch."""
+    """What is reported after each step; `validation` only after an epoch. losses : by name, of the step or the epoch"""
 
     step: int
     epoch: int
     done: float
     seconds: float
-    loss: float
+    losses: Losses
     lr: float
     images_per_second: float
     validation: Validation | None = None
@@ -39,18 +49,21 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One training: what is trained on what, how, and where. Built once, changed by nobody."""
+    """One training: what is trained on what, how, and where. Built once, changed by nobody.
 
-    model: Model
-    options: dict[str, Any]
+    values : range of the network; save_every_s : seconds after which the state is saved, besides after each epoch
+    """
+
     recipe: Recipe
-    loss: LossFunction
+    values: Values
     budget: Budget
     crops: Crops
     held: Held
+    division: Division
     workers: int
-    device: torch.device
-    dtype: torch.dtype
+    learning: Learning
+    steps: Steps
+    save_every_s: float = 300.0
 
 
 def train(
@@ -61,53 +74,144 @@ def train(
     header: Header,
     should_stop: Callable[[], bool] = lambda: False,
     report: Callable[[Progress], None] = lambda progress: None,
-) -> bool:
+) -> Ended:
     """Train until the budget is used up or `should_stop` says so; the run folder then holds the last state.
 
-    Returns whether the training came to its end. A resumed training goes on as if it had not been interrupted:
-    bit for bit in float32 on a CPU with the same number of threads and a budget in steps.
+    A resumed training goes on as if it had not been interrupted: bit for bit in float32 on a CPU with the same number of
+    threads and a budget in steps or epochs.
+
+    Raises
+    ------
+    CheckFailed : a loss or a gradient is not finite; the last checkpoint is left as it was
     """
-    recipe = job.recipe
-    per_epoch = batches_per_epoch(job.crops, batch_size=recipe.batch_size)
-    started = time.monotonic() - state.seconds
+    clock = _Clock(state, job.learning.processes)
     saved_at = state.seconds
-    done = job.budget.progress(step=state.step, seconds=state.seconds)
-    while done < 1:
-        for blurry, sharp in batches(
-            job.crops, epoch=state.epoch, start=state.batch, batch_size=recipe.batch_size, workers=job.workers
-        ):
-            lr = learning_rate(recipe, step=state.step, progress=done)
-            loss = _step(job, state, blurry, sharp, lr=lr, freeze_norm=done >= recipe.freeze_norm_after)
-            now = time.monotonic() - started
-            speed = len(blurry) / (now - state.seconds)
-            state.seconds = now
-            done = job.budget.progress(step=state.step, seconds=now)
-            report(_progress(state, done, loss=loss, lr=lr, images_per_second=speed))
-            if should_stop() and done < 1:
-                _save(state, run, header)
-                return False
-            if now - saved_at > SAVE_EVERY_S:
-                _save(state, run, header)
-                saved_at = now
-            if done >= 1:
+    moment = _moment(job, state)
+    while moment.progress < 1:
+        if _is_over(job, moment):
+            return Ended.EARLY
+        for group in _steps_of_epoch(job, state):
+            lr = _prepare(job, state, moment)
+            losses = _step(job, state, group, run)
+            before = state.seconds
+            wants_to_stop = clock.agree(state, should_stop())
+            moment = _moment(job, state)
+            speed = sum(batch.size for batch in group) / max(1e-9, state.seconds - before)
+            report(_progress(state, moment, losses=losses, lr=lr, images_per_second=speed))
+            if wants_to_stop and moment.progress < 1:
+                _save(job, state, run, header)
+                return Ended.STOPPED
+            if state.seconds - saved_at > job.save_every_s:
+                _save(job, state, run, header)
+                saved_at = state.seconds
+            if moment.progress >= 1:
                 break
-        train_loss = state.loss_sum / state.batch
-        if state.batch == per_epoch:
-            state.epoch, state.batch, state.loss_sum = state.epoch + 1, 0, 0.0
-        lr = learning_rate(recipe, step=state.step, progress=done)
-        found = _validate(job, state, run, header, train_loss=train_loss, lr=lr)
-        report(_progress(state, done, loss=train_loss, lr=lr, validation=found))
-        _save(state, run, header)
-        state.seconds = time.monotonic() - started
-        done = job.budget.progress(step=state.step, seconds=state.seconds)
-    return True
+        losses = state.mean_losses()
+        if not _has_steps_left(job, state):
+            state.end_epoch()
+        found = _validate(job, state, run, header, losses=losses, lr=_rate(job, moment))
+        report(_progress(state, moment, losses=losses, lr=_rate(job, moment), validation=found))
+        _save(job, state, run, header)
+        clock.agree(state, False)
+        saved_at = state.seconds
+        moment = _moment(job, state)
+    return Ended.DONE
+
+
+class _Clock:
+    """The time trained so far, as the first process measures it."""
+
+    def __init__(self, state: State, processes: Processes) -> None:
+        self._started = time.monotonic() - state.seconds
+        self._processes = processes
+
+    def agree(self, state: State, wants_to_stop: bool) -> bool:
+        """Set the state's time; returns whether any process wants to stop."""
+        first = self._processes.is_first
+        told = torch.tensor(
+            [time.monotonic() - self._started if first else 0.0, wants_to_stop], dtype=torch.float64
+        )
+        self._processes.add_up([told])
+        state.seconds = float(told[0])
+        return bool(told[1])
+
+
+def _steps_of_epoch(job: Job, state: State) -> Iterator[Sequence[Batch]]:
+    """The batches of each step that is left in the epoch."""
+    loaded = batches(job.crops, job.division, epoch=state.epoch, start=state.batch, workers=job.workers)
+    needed = job.steps.batches_needed(state.epoch)
+    placement = job.learning.placement
+    while _has_steps_left(job, state):
+        group = []
+        for size, blurry, sharp in islice(loaded, needed):
+            blurry, sharp = (placement.pictures(pictures, values=job.values) for pictures in (blurry, sharp))
+            group.append(_divided(blurry, sharp, size=size, division=job.division))
+        yield group
+
+
+def _has_steps_left(job: Job, state: State) -> bool:
+    """Whether the epoch has batches enough for one more step; the first is made of what there is."""
+    needed = job.steps.batches_needed(state.epoch)
+    return state.batch == 0 or state.batch + needed <= job.division.count(job.crops)
+
+
+def _divided(blurry: torch.Tensor, sharp: torch.Tensor, *, size: int, division: Division) -> Batch:
+    """A batch from this process's samples."""
+    parts, start = [], 0
+    for samples in division.own_parts(size):
+        count = samples.stop - samples.start
+        own = slice(start, start + count)
+        parts.append(Part(blurry=blurry[own], sharp=sharp[own], samples=samples, share=count / size))
+        start += count
+    return Batch(parts=tuple(parts), size=size)
+
+
+def _moment(job: Job, state: State) -> Moment:
+    return job.budget.moment(state, job.recipe, batches_per_epoch=job.division.count(job.crops))
+
+
+def _is_over(job: Job, moment: Moment) -> bool:
+    stopping = job.recipe.early_stopping
+    return stopping is not None and stopping.is_due(moment.val_losses)
+
+
+def _rate(job: Job, moment: Moment) -> float:
+    return job.learning.generator.lr * job.recipe.schedule.factor(moment)
+
+
+def _prepare(job: Job, state: State, moment: Moment) -> float:
+    """Modes, rates and random numbers of the next step; returns the network's learning rate."""
+    for learner in state.learners:
+        learner.network.train()
+        learner.set_rate(job.recipe.schedule.factor(moment))
+    if moment.progress >= job.recipe.freeze_norm_after:
+        for module in job.learning.generator.network.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()  # it uses and keeps the statistics it has
+    job.learning.begin_step(state.step)
+    return _rate(job, moment)
+
+
+def _step(job: Job, state: State, group: Sequence[Batch], run: RunFolder) -> Losses:
+    try:
+        losses = job.steps.step(group, epoch=state.epoch)
+    except NotFiniteError as error:
+        raise CheckFailed(
+            f"{error} at step {state.step + 1}; the last good checkpoint is {run.last_step_text()}. Lower the learning rate "
+            "with --set optimizer.lr=..., or clip the gradient with --set clip_norm=1"
+        ) from error
+    job.learning.agree_on_statistics()
+    if state.average is not None:
+        state.average.update_parameters(job.learning.generator.network)
+    state.count(losses, batches=len(group))
+    return losses
 
 
 def _progress(
     state: State,
-    done: float,
+    moment: Moment,
     *,
-    loss: float,
+    losses: Losses,
     lr: float,
     images_per_second: float = 0.0,
     validation: Validation | None = None,
@@ -115,95 +219,59 @@ def _progress(
     return Progress(
         step=state.step,
         epoch=state.epoch,
-        done=done,
+        done=moment.progress,
         seconds=state.seconds,
-        loss=loss,
+        losses=losses,
         lr=lr,
         images_per_second=images_per_second,
         validation=validation,
     )
 
 
-def _step(job: Job, state: State, blurry: Tensor, sharp: Tensor, *, lr: float, freeze_norm: bool) -> float:
-    """One update of the parameters; returns the loss."""
-    recipe, network = job.recipe, state.network
-    _set_mode(network, freeze_norm=freeze_norm)
-    for group in state.optimizer.param_groups:
-        group["lr"] = lr
-    blurry, sharp = (
-        _to_range(batch.to(job.device, memory_format=torch.channels_last), job.model.values)
-        for batch in (blurry, sharp)
-    )
-    with torch.autocast(job.device.type, dtype=job.dtype, enabled=job.dtype != torch.float32):
-        restored = network(blurry)
-    loss = job.loss(restored.float(), sharp)
-    state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    if recipe.clip_norm is not None:
-        nn.utils.clip_grad_norm_(network.parameters(), recipe.clip_norm)
-    value = float(loss.detach())
-    if not torch.isfinite(loss.detach()):
-        raise CheckFailed(
-            f"the loss became {value} at step {state.step + 1}; lower the learning rate with --lr"
-        )
-    state.optimizer.step()
-    if state.average is not None:
-        state.average.update_parameters(network)
-    state.step += 1
-    state.batch += 1
-    state.loss_sum += value
-    return value
-
-
-def _set_mode(network: nn.Module, *, freeze_norm: bool) -> None:
-    """Training mode; frozen batch norms use and keep the statistics they have."""
-    network.train()
-    if freeze_norm:
-        for module in network.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.eval()
-
-
 def _validate(
-    job: Job, state: State, run: RunFolder, header: Header, *, train_loss: float, lr: float
+    job: Job, state: State, run: RunFolder, header: Header, *, losses: Losses, lr: float
 ) -> Validation:
-    found = validate(
-        state.evaluated,
-        job.held,
-        values=job.model.values,
-        loss=job.loss,
-        device=job.device,
-        dtype=job.dtype,
-    )
-    state.history.append(
-        {
-            "step": state.step,
-            "epoch": state.epoch,
-            "seconds": round(state.seconds, 1),
-            "lr": lr,
-            "train_loss": train_loss,
-        }
-        | asdict(found)
-    )
-    run.write_metrics(state.history)
-    if found.val_loss < state.best_loss:
-        state.best_loss = found.val_loss
-        run.write_best(state.evaluated.state_dict(), _with_steps(header, state))
+    """Score the network; the first process does so and tells the others."""
+    learning = job.learning
+    found = None
+    if learning.processes.is_first:
+        found = validate(
+            state.evaluated,
+            job.held,
+            values=job.values,
+            objective=learning.objective,
+            placement=learning.placement,
+        )
+    found = learning.processes.from_first(found)
+    assert found is not None
+    content = sum(losses.get(term.loss, 0.0) for term in job.recipe.terms)
+    row = {
+        "step": state.step,
+        "epoch": state.epoch,
+        "seconds": round(state.seconds, 1),
+        "lr": lr,
+        "train_loss": content,
+    }
+    parts = {f"train_{name}": value for name, value in losses.items()} if len(losses) > 1 else {}
+    state.history.append(row | asdict(found) | parts)
+    is_best = found.val_loss < state.best_loss
+    state.best_loss = min(found.val_loss, state.best_loss)
+    if learning.processes.is_first:
+        run.write_metrics(state.history)
+        if is_best:
+            run.write_best(state.evaluated.state_dict(), _with_steps(header, state))
     return found
 
 
-def _save(state: State, run: RunFolder, header: Header) -> None:
-    run.write_last(
-        weights=state.evaluated.state_dict(),
-        header=_with_steps(header, state),
-        tensors=state.tensors(),
-        state=state.scalars(),
-    )
+def _save(job: Job, state: State, run: RunFolder, header: Header) -> None:
+    if job.learning.processes.is_first:
+        run.write_last(
+            weights=state.evaluated.state_dict(),
+            header=_with_steps(header, state),
+            tensors=state.tensors(),
+            state=state.scalars(),
+        )
 
 
 def _with_steps(header: Header, state: State) -> Header:
     return replace(header, steps=state.step)
-
-
-def _to_range(batch: Tensor, values: Values) -> Tensor:
-    return batch if values is Values.UNIT else batch * 2 - 1

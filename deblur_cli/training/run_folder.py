@@ -108,6 +108,11 @@ class RunFolder:
         except (OSError, ValueError, SafetensorError) as error:
             raise self._damaged(folder, error) from error
 
+    def last_step_text(self) -> str:
+        """Which checkpoint a resumed run would start from, for messages."""
+        saved = self.read_last()
+        return "none yet" if saved is None else f"that of step {saved[1].get('step')} in {self.path / 'last'}"
+
     def _damaged(self, what: Path, why: object) -> UsageError:
         return UsageError(
             f"{what} is damaged ({why}); begin a new run with another -o, "

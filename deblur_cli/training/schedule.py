@@ -1,50 +1,49 @@
-"""How long a training lasts, and the learning rate on its way."""
+"""How long a training lasts, and where it stands on its way."""
 
-import math
 from dataclasses import dataclass
 
 from deblur_cli.errors import UsageError
 from deblur_cli.host.recipes import Recipe
+from deblur_cli.host.schedules import Moment
+from deblur_cli.training.state import State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """The end of a training: steps, or minutes on the clock. Exactly one of them is set."""
+    """The end of a training: epochs, steps, or minutes on the clock. Exactly one of them is set.
 
+    A budget of steps or minutes squeezes or stretches the recipe's epochs to fit, so that every schedule runs its course.
+    """
+
+    epochs: int | None = None
     steps: int | None = None
     minutes: float | None = None
 
     @classmethod
     def choose(
-        cls,
-        recipe: Recipe,
-        *,
-        steps_per_epoch: int,
-        epochs: int | None,
-        steps: int | None,
-        minutes: float | None,
+        cls, recipe: Recipe, *, epochs: int | None, steps: int | None, minutes: float | None
     ) -> "Budget":
         """What the user asked for, else the recipe's epochs.
 
         Raises UsageError where more than one is given.
         """
-        if sum(value is not None for value in (epochs, steps, minutes)) > 1:
+        given = [value for value in (epochs, steps, minutes) if value is not None]
+        if len(given) > 1:
             raise UsageError("give one of --epochs, --steps and --minutes, not several")
-        if minutes is not None:
-            return cls(minutes=minutes)
-        return cls(steps=steps if steps is not None else (epochs or recipe.epochs) * steps_per_epoch)
+        return cls(epochs=epochs, steps=steps, minutes=minutes) if given else cls(epochs=recipe.epochs)
 
-    def progress(self, *, step: int, seconds: float) -> float:
-        """The share of the training that is done, in [0, 1]."""
-        if self.minutes is not None:
-            return min(1.0, seconds / (60 * self.minutes))
-        assert self.steps is not None
-        return min(1.0, step / self.steps)
-
-
-def learning_rate(recipe: Recipe, *, step: int, progress: float) -> float:
-    """The rate of the step after `step` steps, at `progress` of the training."""
-    warmup = min(1.0, (step + 1) / recipe.warmup_steps) if recipe.warmup_steps else 1.0
-    if recipe.schedule == "cosine":
-        return recipe.lr * warmup * 0.5 * (1 + math.cos(math.pi * progress))
-    return recipe.lr * warmup
+    def moment(self, state: State, recipe: Recipe, *, batches_per_epoch: int) -> Moment:
+        """Where the training stands."""
+        losses = tuple(row["val_loss"] for row in state.history)
+        if self.epochs is not None:  # not rounded by way of the progress
+            done = min(1.0, (state.epoch + state.batch / batches_per_epoch) / self.epochs)
+            return Moment(
+                step=state.step, epoch=state.epoch, epochs=self.epochs, progress=done, val_losses=losses
+            )
+        if self.steps is not None:
+            done = min(1.0, state.step / self.steps)
+        else:
+            assert self.minutes is not None
+            done = min(1.0, state.seconds / (60 * self.minutes))
+        epoch = min(int(done * recipe.epochs), recipe.epochs)
+        return Moment(step=state.step, epoch=epoch, epochs=recipe.epochs, progress=done, val_losses=losses)

@@ -3,7 +3,7 @@
 import hashlib
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,20 @@ from deblur_cli.errors import MissingError, UsageError
 from deblur_cli.host.checks import DeclarationError
 from deblur_cli.host.declarations import Model, import_object
 from deblur_cli.host.manager import Host
-from deblur_cli.host.recipes import Recipe
+from deblur_cli.host.recipe_values import as_values, from_values
+from deblur_cli.host.recipes import Flips, Recipe
 from deblur_cli.restore.devices import pick_device, pick_precision
-from deblur_cli.training.crops import Crops, batches_per_epoch
-from deblur_cli.training.engine import Job, Progress, train
+from deblur_cli.training.batches import Division
+from deblur_cli.training.crops import Crops
+from deblur_cli.training.engine import Ended, Job, Progress, train
+from deblur_cli.training.learning import Learning, Placement
 from deblur_cli.training.material import Material, Preparation, open_material
+from deblur_cli.training.objective import build_objective
+from deblur_cli.training.processes import Processes
 from deblur_cli.training.run_folder import RunFolder
 from deblur_cli.training.schedule import Budget
 from deblur_cli.training.state import State
+from deblur_cli.training.strategies import build_steps
 from deblur_cli.training.validation import Held, held_crops
 from deblur_cli.weights import Header, load_strictly, read_header, read_tensors, resolve
 
@@ -31,16 +37,19 @@ from deblur_cli.weights import Header, load_strictly, read_header, read_tensors,
 class Request:
     """What is asked for; saved in run.json and all that a resumed run needs.
 
-    data : names of data sets or folders, prepared as `preparation` says; init : weights to start from
-    overrides : fields of the recipe with their new values
+    data : names of data sets or folders, prepared as `preparation` says
+    recipe : as resolved, the user's changes included; recipe_name : where it came from
+    epochs, steps, minutes : at most one of them, instead of the recipe's epochs
+    dtype : of the convolutions; parameters are float32 but for "float64"
+    init : weights to start from
     """
 
     model: str
     data: tuple[str, ...]
     preparation: Preparation = field(default_factory=Preparation)
-    recipe: str | None = None
-    options: Mapping[str, Any]
-    overrides: Mapping[str, Any]
+    recipe: Recipe
+    recipe_name: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
     epochs: int | None = None
     steps: int | None = None
     minutes: float | None = None
@@ -49,6 +58,38 @@ class Request:
     device: str = "auto"
     dtype: str = "auto"
     init: str | None = None
+    save_every_s: float = 300.0
+
+    def as_values(self) -> dict[str, Any]:
+        """As run.json holds it."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return values | {
+            "data": list(self.data),
+            "preparation": asdict(self.preparation),
+            "recipe": as_values(self.recipe),
+            "options": dict(self.options),
+        }
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any], *, run: Path) -> "Request":
+        """The request that the run.json of a run holds.
+
+        Raises UsageError where it lacks something or does not fit.
+        """
+        known = {item.name: values[item.name] for item in fields(cls) if item.name in values}
+        try:
+            return cls(
+                **known
+                | {
+                    "data": tuple(values["data"]),
+                    "preparation": Preparation(**values["preparation"]),
+                    "recipe": from_values(values["recipe"]),
+                }
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(
+                f"{run}/run.json does not fit this version ({error}); begin a new run with another -o"
+            ) from error
 
 
 def run_training(
@@ -58,59 +99,64 @@ def run_training(
     host: Host,
     command: Sequence[str],
     resume: bool = False,
+    processes: Processes | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     report: Callable[[Progress], None] = lambda progress: None,
     warn: Callable[[str], None] = lambda message: None,
-) -> bool:
-    """Train as asked; the run folder holds the result. Returns whether the training came to its end.
+) -> Ended:
+    """Train as asked; the run folder holds the result.
+
+    processes : those that train together, None = this one alone
 
     Raises
     ------
     MissingError : model, data, device or weights are not there
     UsageError : the request contradicts itself or the run folder
     """
+    processes = processes or Processes()
     model = host.model(request.model)
-    recipe = _recipe(model, request)
     options = _resolved(model, request.options)
-    device = pick_device(request.device)
-    dtype = pick_precision(request.dtype, device=device).dtype
-    if dtype == torch.float16:
-        raise UsageError(
-            "gradients vanish in float16; train in bfloat16 or float32, restore in float16 as you like"
-        )
+    placement = _placement(request)
     spec = request.preparation.read(host)
     if spec is not None:
         request = replace(request, preparation=replace(request.preparation, text=spec.text))
+    recipe = request.recipe
     material = open_material(host, request.data, spec=spec, only_sharp=request.preparation.blur is not None)
     multiple_of = model.geometry_for(options).multiple_of
     crops = Crops(
         material.train,
         patch=recipe.patch,
-        flips=recipe.flips,
+        flips=Flips(recipe.flips),
         seed=request.seed,
         multiple_of=multiple_of,
         reuse=recipe.reuse,
     )
     held = held_crops(material.val, multiple_of=multiple_of)
     _warn_of_small(material, crops, held, warn)
-    budget = Budget.choose(
-        recipe,
-        steps_per_epoch=batches_per_epoch(crops, batch_size=recipe.batch_size),
-        epochs=request.epochs,
-        steps=request.steps,
-        minutes=request.minutes,
+    budget = Budget.choose(recipe, epochs=request.epochs, steps=request.steps, minutes=request.minutes)
+    learning = Learning(
+        generator=placement.learner(
+            "network", _network(model, options, request, host=host), recipe.optimizer
+        ),
+        objective=build_objective(
+            host, recipe, values=model.values, device=placement.device, dtype=placement.parameters
+        ),
+        placement=placement,
+        clip_norm=recipe.clip_norm,
+        processes=processes,
+        seed=request.seed,
     )
-    state = _begin(model, options, recipe, request, host=host, device=device)
+    steps = build_steps(recipe, learning)
+    state = State.begin((learning.generator, *steps.learners), ema_decay=recipe.ema_decay)
     run = RunFolder(folder)
-    environment = _environment(device)
+    environment = _environment(placement.device)
     if resume:
         _warn_of_changes(run.read_record()["environment"], environment, warn)
-    else:
+    elif processes.is_first:
         run.begin(
             {
                 "command": list(command),
-                "request": asdict(request),
-                "recipe": asdict(recipe),
+                "request": request.as_values(),
                 "options": options,
                 "environment": environment,
                 "train_pairs": len(material.train) - crops.num_left_out,
@@ -119,28 +165,34 @@ def run_training(
                 "specs_sha256": material.specs,
             }
         )
+    processes.from_first(None)  # run.json is there
     header = Header(
         model=model.name,
         options=options,
         values=model.values.value,
         training_data=request.data,
-        recipe=asdict(recipe),
+        recipe=as_values(recipe),
         run=hashlib.sha256((folder / "run.json").read_bytes()).hexdigest(),
         tool_version=__version__,
     )
     if resume:
         _go_on(state, run, warn)
     job = Job(
-        model=model,
-        options=options,
         recipe=recipe,
-        loss=import_object(host.loss(recipe.loss).function),
+        values=model.values,
         budget=budget,
         crops=crops,
         held=held,
+        division=Division(
+            batch_size=recipe.batch_size,
+            parts=recipe.accumulate,
+            drop_last=recipe.drop_last,
+            processes=processes,
+        ),
         workers=request.workers,
-        device=device,
-        dtype=dtype,
+        learning=learning,
+        steps=steps,
+        save_every_s=request.save_every_s,
     )
     with crops.keeping_patches(folder / "pool"):
         return train(job, state, run=run, header=header, should_stop=should_stop, report=report)
@@ -163,17 +215,18 @@ def _go_on(state: State, run: RunFolder, warn: Callable[[str], None]) -> None:
         ) from error
 
 
-def _recipe(model: Model, request: Request) -> Recipe:
-    """The recipe asked for, else the model's first, with the user's changes."""
-    name = request.recipe or next(iter(model.recipes), None)
-    if name is None:
-        raise MissingError(f"model {model.name} declares no recipe, so it cannot be trained")
-    if name not in model.recipes:
-        raise MissingError(f"model {model.name} has no recipe {name!r}; it has: {', '.join(model.recipes)}")
-    try:
-        return replace(model.recipes[name], **request.overrides)
-    except DeclarationError as error:
-        raise UsageError(str(error)) from error
+def _placement(request: Request) -> Placement:
+    """Where the networks go, in the precision asked for."""
+    device = pick_device(request.device)
+    if request.dtype == "float64":
+        return Placement(device=device, compute=torch.float64, parameters=torch.float64)
+    dtype = pick_precision(request.dtype, device=device).dtype
+    if dtype == torch.float16 and device.type != "cuda":
+        raise UsageError(
+            "gradients vanish in float16 unless they are scaled, which takes CUDA; train in bfloat16 or float32, "
+            "restore in float16 as you like"
+        )
+    return Placement(device=device, compute=dtype)
 
 
 def _resolved(model: Model, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,16 +236,8 @@ def _resolved(model: Model, options: Mapping[str, Any]) -> dict[str, Any]:
         raise UsageError(str(error)) from error
 
 
-def _begin(
-    model: Model,
-    options: Mapping[str, Any],
-    recipe: Recipe,
-    request: Request,
-    *,
-    host: Host,
-    device: torch.device,
-) -> State:
-    """The state before step 1: fresh from the seed, or from the weights of --init."""
+def _network(model: Model, options: Mapping[str, Any], request: Request, *, host: Host) -> torch.nn.Module:
+    """The network before step 1: fresh from the seed, or from the weights of --init."""
     torch.manual_seed(request.seed)
     network: torch.nn.Module = model.build(options)
     if request.init is not None:
@@ -204,11 +249,9 @@ def _begin(
                 f"--init {request.init} holds weights of {source.model.name}, not of {model.name}"
             )
         load_strictly(network, read_tensors(source.path), origin=str(source.path))
-    elif recipe.start is not None:
-        import_object(recipe.start)(network)
-    # torch's types lack memory_format
-    network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return State.begin(network, recipe)
+    elif request.recipe.start is not None:
+        import_object(request.recipe.start)(network)
+    return network
 
 
 def _warn_of_small(material: Material, crops: Crops, held: Held, warn: Callable[[str], None]) -> None:

@@ -1,87 +1,109 @@
-"""Everything that changes while training, and how it is saved and restored to the bit."""
+"""Everything that changes while training, and how it is saved and restored to the bit.
 
-from collections.abc import Mapping
+Random numbers are not among it: those of a step follow from the seed and the step (deblur_cli.training.learning), those of
+a crop from the seed, the epoch and the crop.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from deblur_cli.host.recipes import Recipe
+from deblur_cli.training.learning import Learner
+
+Row = dict[str, float]
 
 
 @dataclass(slots=True, kw_only=True)
 class State:
-    """The training state. `batch` is the position in the epoch, `loss_sum` adds its losses, `seconds` the time trained so far."""
+    """The training state.
 
-    network: nn.Module
-    optimizer: torch.optim.Optimizer
+    learners : what learns, by name; the first is the network that restores
+    batch : batches of the epoch that are used up; loss_sums : by name, over the `loss_count` steps of the epoch so far
+    seconds : the time trained so far; history : one row for each validation
+    """
+
+    learners: Sequence[Learner]
     average: AveragedModel | None
     step: int = 0
     epoch: int = 0
     batch: int = 0
-    loss_sum: float = 0.0
+    loss_sums: dict[str, float] = field(default_factory=dict)
+    loss_count: int = 0
     seconds: float = 0.0
     best_loss: float = float("inf")
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[Row] = field(default_factory=list)
 
     @classmethod
-    def begin(cls, network: nn.Module, recipe: Recipe) -> "State":
+    def begin(cls, learners: Sequence[Learner], *, ema_decay: float) -> "State":
         """The state before step 1."""
-        kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-        optimizer = kinds[recipe.optimizer](
-            network.parameters(),
-            lr=recipe.lr,
-            betas=recipe.betas,
-            eps=recipe.eps,
-            weight_decay=recipe.weight_decay,
-        )
-        average = _averaged(network, recipe.ema_decay) if recipe.ema_decay else None
-        return cls(network=network, optimizer=optimizer, average=average)
+        average = _averaged(learners[0].network, ema_decay) if ema_decay else None
+        return cls(learners=learners, average=average)
 
     @property
     def evaluated(self) -> nn.Module:
         """The network that is validated and saved: the averaged one where the recipe averages."""
-        module: nn.Module = self.network if self.average is None else self.average.module
+        module: nn.Module = self.learners[0].network if self.average is None else self.average.module
         return module
 
+    def count(self, losses: Mapping[str, float], *, batches: int) -> None:
+        """Add up what a step found."""
+        self.step += 1
+        self.batch += batches
+        self.loss_count += 1
+        for name, value in losses.items():
+            self.loss_sums[name] = self.loss_sums.get(name, 0.0) + value
+
+    def mean_losses(self) -> Row:
+        """The losses of the epoch so far, by name."""
+        return {name: value / max(1, self.loss_count) for name, value in self.loss_sums.items()}
+
+    def end_epoch(self) -> None:
+        """Go to the first batch of the next epoch."""
+        self.epoch, self.batch, self.loss_sums, self.loss_count = self.epoch + 1, 0, {}, 0
+
     def tensors(self) -> dict[str, Tensor]:
-        """All tensors of the state, the random generator's included."""
-        result = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        """All tensors of the state."""
+        result: dict[str, Tensor] = {}
+        for learner in self.learners:
+            result |= _prefixed(f"{learner.name}.", learner.network.state_dict())
+            for index, values in learner.optimizer.state_dict()["state"].items():
+                result |= _prefixed(f"optimizer.{learner.name}.{index}.", values)
         if self.average is not None:
-            result |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
-        for index, values in self.optimizer.state_dict()["state"].items():
-            result |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
-        result["random"] = torch.get_rng_state()
+            result |= _prefixed("average.", self.average.state_dict())
         return {name: value.clone() for name, value in result.items()}
 
     def scalars(self) -> dict[str, Any]:
         """The rest of the state, as JSON holds it."""
-        names = ("step", "epoch", "batch", "loss_sum", "seconds", "best_loss", "history")
-        return {name: getattr(self, name) for name in names}
+        names = ("step", "epoch", "batch", "loss_sums", "loss_count", "seconds", "best_loss", "history")
+        scalers = {learner.name: learner.scaler.state_dict() for learner in self.learners}
+        return {name: getattr(self, name) for name in names} | {"scalers": scalers}
 
     def restore(self, tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> None:
         """Take over what `tensors` and `scalars` gave.
 
-        Raises KeyError, TypeError, ValueError or RuntimeError where they are not of this network and recipe.
+        Raises KeyError, TypeError, ValueError or RuntimeError where they are not of these networks and this recipe.
         """
         kinds = {name: type(value) for name, value in self.scalars().items()}
         if {name: type(value) for name, value in scalars.items()} != kinds:
             raise TypeError(f"state.json must hold {', '.join(kinds)}")
-        self.network.load_state_dict(_below("network.", tensors))
+        for learner in self.learners:
+            learner.network.load_state_dict(_below(f"{learner.name}.", tensors))
+            moments: dict[int, dict[str, Tensor]] = {}
+            for name, value in _below(f"optimizer.{learner.name}.", tensors).items():
+                index, _, key = name.partition(".")
+                moments.setdefault(int(index), {})[key] = value
+            learner.optimizer.load_state_dict(
+                {"state": moments, "param_groups": learner.optimizer.state_dict()["param_groups"]}
+            )
+            learner.scaler.load_state_dict(scalars["scalers"][learner.name])
         if self.average is not None:
             self.average.load_state_dict(_below("average.", tensors))
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in _below("optimizer.", tensors).items():
-            index, _, key = name.partition(".")
-            moments.setdefault(int(index), {})[key] = value
-        self.optimizer.load_state_dict(
-            {"state": moments, "param_groups": self.optimizer.state_dict()["param_groups"]}
-        )
-        torch.set_rng_state(tensors["random"])
         for name, value in scalars.items():
-            setattr(self, name, value)
+            if name != "scalers":
+                setattr(self, name, value)
 
 
 def _averaged(network: nn.Module, decay: float) -> AveragedModel:
@@ -91,6 +113,10 @@ def _averaged(network: nn.Module, decay: float) -> AveragedModel:
         return mean + (value - mean) * (1 - min(decay, (1 + int(count)) / (10 + int(count))))
 
     return AveragedModel(network, avg_fn=average, use_buffers=True)
+
+
+def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}{name}": value for name, value in tensors.items()}
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

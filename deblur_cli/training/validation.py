@@ -1,6 +1,6 @@
 """Scores of the network on a fixed part of the validation pictures, cheap enough for every epoch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,8 @@ from deblur_cli.errors import MissingError
 from deblur_cli.host.declarations import Values
 from deblur_cli.metrics.full_reference import mse, psnr_from_mse, ssim
 from deblur_cli.pictures.scaling import from_integers
+from deblur_cli.training.learning import Placement
+from deblur_cli.training.objective import Objective
 
 if TYPE_CHECKING:
     from deblur_cli.data import Pair
@@ -75,9 +77,8 @@ def validate(
     held: Held,
     *,
     values: Values,
-    loss: Callable[[Tensor, Tensor], Tensor],
-    device: torch.device,
-    dtype: torch.dtype,
+    objective: Objective,
+    placement: Placement,
 ) -> Validation:
     """Restore the crops held out, and score them."""
     network.eval()
@@ -86,15 +87,18 @@ def validate(
     with torch.inference_mode():
         for crops in held.crops:
             blurry, sharp = (from_integers(crop) for crop in crops)
-            x, y = (_tensor(picture, signed=signed).to(device) for picture in (blurry, sharp))
-            with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
+            x, y = (
+                _tensor(picture, signed=signed).to(placement.device, placement.parameters)
+                for picture in (blurry, sharp)
+            )
+            with placement.autocast():
                 output = network(x)
-            output = output.float()
+            output = output.to(placement.parameters)
             unit = ((output + 1) / 2 if signed else output).clamp(0, 1)
-            restored = unit[0].permute(1, 2, 0).cpu().numpy()
+            restored = unit[0].permute(1, 2, 0).float().cpu().numpy()
             rows.append(
                 (
-                    float(loss(output, y)),
+                    float(torch.stack(list(objective((output,), y).values())).sum()),
                     mse(restored, sharp),
                     ssim(restored, sharp),
                     mse(blurry, sharp),

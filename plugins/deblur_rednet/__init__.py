@@ -1,37 +1,39 @@
 """REDNet30, an encoder-decoder with symmetric skips, as a plugin. network.py names the report that it is taken from."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from deblur_cli import Facts, Geometry, Model, Option, Recipe, Weights, hookimpl
+from deblur_cli import Cosine, Facts, Geometry, Model, Optimizer, Option, Recipe, Staircase, Weights, hookimpl
 
 API = 1
+
+KERAS_ADAM = Optimizer(kind="adam", lr=1e-3, betas=(0.9, 0.999), eps=1e-7)
 
 REPORT = Recipe(
     summary="the report's recipe for CIFAR-10: Adam at 1e-3, LogCosh, flips",
     loss="logcosh",
-    optimizer="adam",
-    lr=1e-3,
-    eps=1e-7,
+    optimizer=KERAS_ADAM,
     epochs=120,
     batch_size=32,
-    patch=128,
-    flips=True,
+    drop_last=False,
+)
+REPORT_FINETUNE = replace(
+    REPORT,
+    summary="80 more epochs on the weights of --init: Adam at 1e-4, times 0.7 every 5 epochs (S0, s0_cae_ft)",
+    optimizer=replace(KERAS_ADAM, lr=1e-4),
+    schedule=Staircase(rate=0.7, every=5),
+    epochs=80,
 )
 FAST = Recipe(
     summary="quick good results: starts as the identity, AdamW, cosine, averaged weights, frozen batch norm at the end",
     loss="charbonnier",
     start="deblur_rednet.network:start_at_identity",
-    optimizer="adamw",
-    lr=1e-3,
-    eps=1e-8,
-    weight_decay=1e-4,
-    schedule="cosine",
-    warmup_steps=50,
+    optimizer=Optimizer(kind="adamw", lr=1e-3, weight_decay=1e-4),
+    schedule=Cosine(warmup_steps=50),
     epochs=20,
     batch_size=8,
     patch=96,
-    flips=True,
     clip_norm=1.0,
     ema_decay=0.999,
     freeze_norm_after=2 / 3,
@@ -60,7 +62,7 @@ MODELS = (
             ),
             "width": Option(type=int, default=64, help="features of each convolution"),
         },
-        recipes={"fast": FAST, "report": REPORT},
+        recipes={"fast": FAST, "report": REPORT, "report-finetune": REPORT_FINETUNE},
         preference=1,
         weights=(
             Weights(

@@ -1,0 +1,1 @@
+"""Networks and building blocks that several plugins share."""

@@ -1,0 +1,119 @@
+"""Batches of crops: which samples they hold depends on the recipe and the seed alone, not on who loads them.
+
+A batch is divided into parts of (nearly) equal size: as many as there are processes, times the recipe's `accumulate`. A
+process loads its own parts. Each part counts by its share of the batch, so that the sum of all gives the batch's gradient.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, default_collate
+
+from deblur_cli.training.crops import Crops, Item
+from deblur_cli.training.processes import Processes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Samples that go through the network together.
+
+    blurry, sharp : (n, 3, H, W) float32 on the device, in the network's range
+    samples : which of the whole batch they are
+    share : n / size of the whole batch
+    """
+
+    blurry: Tensor
+    sharp: Tensor
+    samples: slice
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What this process sees of a batch of `size` samples: its parts, none where there are fewer samples than processes."""
+
+    parts: tuple[Part, ...]
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Division:
+    """How batches are cut out of an epoch and divided among processes.
+
+    batch_size : samples of a whole batch; parts : of each process
+    """
+
+    batch_size: int
+    parts: int
+    drop_last: bool
+    processes: Processes
+
+    def count(self, crops: Crops) -> int:
+        """Batches of an epoch; at least one."""
+        full, rest = divmod(len(crops), self.batch_size)
+        return max(1, full if self.drop_last else full + bool(rest))
+
+    def own_parts(self, size: int) -> list[slice]:
+        """The parts of a batch of `size` samples that this process takes."""
+        total = self.parts * self.processes.count
+        bounds = [size * i // total for i in range(total + 1)]
+        first = self.parts * self.processes.rank
+        return [
+            slice(a, b)
+            for a, b in zip(bounds[first:], bounds[first + 1 : first + self.parts + 1], strict=False)
+            if b > a
+        ]
+
+
+def batches(
+    crops: Crops, division: Division, *, epoch: int, start: int, workers: int
+) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """The batches of an epoch from number `start` on.
+
+    Yields
+    ------
+    the size of the whole batch, and this process's (blurry, sharp) of it, both (n, 3, patch, patch) uint8
+    """
+    order = crops.order(epoch)
+    count = division.count(crops)
+
+    def of(number: int) -> tuple[int, list[Item]]:
+        whole = order[number * division.batch_size : (number + 1) * division.batch_size]
+        own = [int(index) for part in division.own_parts(len(whole)) for index in whole[part]]
+        return len(whole), [Item(epoch, index) for index in own]
+
+    loader = DataLoader(
+        crops,
+        batch_sampler=(
+            of(number)[1] for number in range(start, count)
+        ),  # made one by one: an epoch may have millions
+        collate_fn=_collate,
+        num_workers=min(workers, _processors()),  # more would wait for each other, and PyTorch warns
+        worker_init_fn=_start_worker if crops.blurs else None,
+        generator=torch.Generator(),  # else each loader takes a number from the global generator
+    )
+    for number, (blurry, sharp) in enumerate(loader, start):
+        yield of(number)[0], blurry, sharp
+
+
+def _collate(samples: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    if not samples:  # fewer samples than processes
+        return torch.empty(0, 3, 1, 1, dtype=torch.uint8), torch.empty(0, 3, 1, 1, dtype=torch.uint8)
+    blurry, sharp = default_collate(samples)
+    return blurry, sharp
+
+
+def _start_worker(number: int) -> None:
+    """OpenCV's threads do not survive the fork of a process, and the processes are the parallelism."""
+    from deblur_cli.blur.opencv import import_opencv
+
+    import_opencv().setNumThreads(0)
+
+
+def _processors() -> int:
+    """Processors that this process may use; macOS and Windows tell of all only."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
