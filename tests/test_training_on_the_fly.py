@@ -22,7 +22,6 @@ from deblur_cli.blur.borders import Border
 from deblur_cli.blur.distributions import Constant, Uniform
 from deblur_cli.blur.light import Light
 from deblur_cli.blur.spec import Redraw, Resize, Spec, Step
-from deblur_cli.cli.train import _resumed
 from deblur_cli.data import Pair, open_pairs
 from deblur_cli.data.drawn import Draw, DrawnPair, Latent
 from deblur_cli.host.manager import Host
@@ -30,6 +29,7 @@ from deblur_cli.host.recipes import Flips
 from deblur_cli.host.schedules import Cosine
 from deblur_cli.training.batches import Division, batches
 from deblur_cli.training.crops import Crops, Item
+from deblur_cli.training.engine import Ended
 from deblur_cli.training.material import Preparation, open_material
 from deblur_cli.training.processes import Processes
 from deblur_cli.training.session import Request, run_training
@@ -102,7 +102,7 @@ def train(
     resume: bool = False,
     stop_at: int | None = None,
     warn: Callable[[str], None] = lambda message: None,
-) -> bool:
+) -> Ended:
     steps: list[int] = []
     return run_training(
         wanted,
@@ -267,14 +267,14 @@ def test_a_run_that_blurs_resumes_bit_for_bit_without_its_spec_file_and_leaves_n
     wanted = request(photos, steps=14, preparation=Preparation(blur=str(file)))
     wanted = replace(wanted, recipe=replace(wanted.recipe, reuse=2))
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    assert train(wanted, whole)
-    assert not train(wanted, parts, stop_at=5)
+    assert train(wanted, whole) is Ended.DONE
+    assert train(wanted, parts, stop_at=5) is Ended.STOPPED
     saved = json.loads((parts / "run.json").read_text())
     assert saved["request"]["preparation"] == {"preset": None, "blur": str(file), "text": text}
     assert saved["specs_sha256"] == {"photo-mix": hashlib.sha256(text.encode()).hexdigest()}
     file.unlink()
-    assert not train(wanted_of(parts), parts, resume=True, stop_at=7)  # in the second epoch
-    assert train(wanted_of(parts), parts, resume=True)
+    assert train(wanted_of(parts), parts, resume=True, stop_at=7) is Ended.STOPPED  # in the second epoch
+    assert train(wanted_of(parts), parts, resume=True) is Ended.DONE
     assert json.loads((parts / "last" / "state.json").read_text())["epoch"] >= 1
     assert same_state(whole, parts)
     for folder in (whole, parts):
@@ -289,8 +289,7 @@ def _preset_file(name: str) -> Path:
 
 def wanted_of(run: Path) -> Request:
     """The request that a run folder holds, as the command reads it."""
-    request, _ = _resumed(run, {})
-    return request
+    return Request.from_values(json.loads((run / "run.json").read_text())["request"], run=run)
 
 
 def test_workers_and_pool_leave_a_training_as_it_was(photos: Path, tmp_path: Path) -> None:

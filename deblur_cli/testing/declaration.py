@@ -89,7 +89,7 @@ def recipes_can_start(model: Model) -> None:
     for name, recipe in model.recipes.items():
         require(
             all(term.loss in losses for term in recipe.terms),
-            f"recipe {name} names the loss {', '.join(term.loss for term in recipe.terms)}; declared are: {', '.join(losses) or 'none'}",
+            f"recipe {name} names the loss {', '.join(repr(term.loss) for term in recipe.terms)}; declared are: {', '.join(losses) or 'none'}",
         )
         if recipe.start is not None:
             import_object(recipe.start)(build(model, model.tiny))
