@@ -2,22 +2,12 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from deblur_cli.cli import console
 from deblur_cli.cli.options import Device, Dtype, Json, ModelName, Preset, Quiet, Seed, Verbose, was_typed
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from deblur_cli.host.manager import Host
-    from deblur_cli.training.engine import Progress
-    from deblur_cli.training.session import Request
-
-_SAY_EVERY_S = 30.0
-_BUDGET = ("epochs", "steps", "minutes")
 
 
 def train(
@@ -126,17 +116,19 @@ def train(
         deblur train --data gopro my-pairs/ -m rednet30 --minutes 30 -o runs/first
     """
     from deblur_cli.cli.signals import stop_on_signals
+    from deblur_cli.cli.train_request import BUDGET, fresh_request, resumed_request
+    from deblur_cli.cli.training_progress import Reporter
     from deblur_cli.host.manager import Host
     from deblur_cli.training.engine import Ended
     from deblur_cli.training.session import run_training
 
     host = Host.discover()
     if resume:
-        request, folder = _resumed(
+        request, folder = resumed_request(
             output, {name: ctx.params[name] for name in ctx.params if was_typed(ctx, name)}
         )
     else:
-        request, folder = _fresh(
+        request, folder = fresh_request(
             host,
             output,
             data,
@@ -144,12 +136,12 @@ def train(
             recipe,
             preparation={"preset": preset, "blur": blur},
             settings=set_ or [],
-            budget=dict(zip(_BUDGET, (epochs, steps, minutes), strict=True)),
+            budget=dict(zip(BUDGET, (epochs, steps, minutes), strict=True)),
             rest={"seed": seed, "workers": workers, "device": device, "dtype": dtype, "init": init},
         )
     title = f"training {request.model} on {', '.join(request.data)}, run folder {folder}"
     with stop_on_signals() as stop, console.share("training") as bar:
-        reporter = _Reporter(title, bar)
+        reporter = Reporter(title, bar)
         ended = run_training(
             request,
             folder,
@@ -170,111 +162,3 @@ def train(
     else:
         console.result(f"{folder}")
         console.note(f"try it: deblur image.png -m {folder}")
-
-
-def _fresh(
-    host: "Host",
-    output: Path | None,
-    data: list[str] | None,
-    model: str | None,
-    recipe: str | None,
-    *,
-    preparation: dict[str, str | None],
-    settings: list[str],
-    budget: dict[str, Any],
-    rest: dict[str, Any],
-) -> "tuple[Request, Path]":
-    """A new run as the options ask for it."""
-    from deblur_cli.errors import UsageError
-    from deblur_cli.training.choosing import choose_recipe
-    from deblur_cli.training.material import Preparation
-    from deblur_cli.training.session import Request
-
-    if not data:
-        raise UsageError(
-            "say what to train on with --data: a data set (deblur make-dataset makes one), a folder of pairs, "
-            "or one of sharp pictures with --blur photo-mix"
-        )
-    chosen = host.model(model or host.default_model())
-    recipe_name, resolved, options = choose_recipe(chosen, recipe, settings)
-    request = Request(
-        model=chosen.name,
-        data=tuple(data),
-        preparation=Preparation(**preparation),
-        recipe=resolved,
-        recipe_name=recipe_name,
-        options=options,
-        **budget,
-        **rest,
-    )
-    return request, output or _next_folder(chosen.name, data)
-
-
-def _resumed(output: Path | None, typed: dict[str, Any]) -> "tuple[Request, Path]":
-    """The request of the run in `output`, with what of it may change: its end, and where it runs.
-
-    typed : the options that were given, by parameter; those that may not change must be what they were
-    """
-    from deblur_cli.errors import UsageError
-    from deblur_cli.training.run_folder import RunFolder
-    from deblur_cli.training.session import Request
-
-    if output is None:
-        raise UsageError("say which run to go on with: deblur train --resume -o RUN")
-    saved = RunFolder(output).read_record()["request"]
-    before = {**saved, **saved.get("preparation", {}), "recipe": saved.get("recipe_name")}
-    kept = {"data", "preset", "blur", "model", "recipe", "set_", "init", "seed", "dtype"}
-    for name in typed.keys() & kept:
-        if typed[name] != before.get(name):
-            raise UsageError(
-                f"a resumed run keeps its --{name.strip('_').replace('_', '-')}; leave it out, or begin a new run with another -o"
-            )
-    if typed.keys() & set(_BUDGET):
-        saved |= {name: typed.get(name) for name in _BUDGET}
-    saved |= {name: typed[name] for name in typed.keys() & {"workers", "device"}}
-    return Request.from_values(saved, run=output), output
-
-
-def _next_folder(model: str, data: list[str]) -> Path:
-    """The first of runs/MODEL-DATA-1, -2, ... that does not exist."""
-    stem = "-".join([model, *(Path(name).name for name in data)])
-    number = 1
-    while (folder := Path("runs") / f"{stem}-{number}").exists():
-        number += 1
-    return folder
-
-
-class _Reporter:
-    """Shows progress: a bar on a terminal, else a line now and then; and the scores of each epoch."""
-
-    def __init__(self, title: str, bar: "Callable[[float, str], None] | None") -> None:
-        self.step = 0
-        self._title: str | None = title  # said with the first step: a request that fails gets one line only
-        self.scores: dict[str, float] | None = None
-        self._said = -_SAY_EVERY_S
-        self._bar = bar
-
-    def __call__(self, progress: "Progress") -> None:
-        from dataclasses import asdict
-
-        if self._title is not None:
-            console.note(self._title)
-            self._title = None
-        self.step = progress.step
-        line = (
-            f"step {progress.step}, epoch {progress.epoch}, {progress.done:.0%}, loss {sum(progress.losses.values()):.5f}, "
-            f"lr {progress.lr:.1e}, {progress.images_per_second:.1f} images/s"
-        )
-        if self._bar is not None:
-            self._bar(progress.done, line)
-        if progress.validation is not None:
-            self.scores = asdict(progress.validation)
-            found = progress.validation
-            console.note(
-                f"step {progress.step}, epoch {progress.epoch}: validation PSNR {found.psnr:.3f} dB "
-                f"(blurred {found.blurry_psnr:.3f}), SSIM {found.ssim:.4f} (blurred {found.blurry_ssim:.4f}), "
-                f"loss {found.val_loss:.5f}"
-            )
-        elif self._bar is None and progress.seconds - self._said >= _SAY_EVERY_S:
-            self._said = progress.seconds
-            console.note(line)

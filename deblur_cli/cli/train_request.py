@@ -1,0 +1,82 @@
+"""What `deblur train` is asked for, as the request that a training takes."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from deblur_cli.host.manager import Host
+    from deblur_cli.training.session import Request
+
+BUDGET = ("epochs", "steps", "minutes")
+
+
+def fresh_request(
+    host: "Host",
+    output: Path | None,
+    data: list[str] | None,
+    model: str | None,
+    recipe: str | None,
+    *,
+    preparation: dict[str, str | None],
+    settings: list[str],
+    budget: dict[str, Any],
+    rest: dict[str, Any],
+) -> "tuple[Request, Path]":
+    """A new run as the options ask for it."""
+    from deblur_cli.errors import UsageError
+    from deblur_cli.training.choosing import choose_recipe
+    from deblur_cli.training.material import Preparation
+    from deblur_cli.training.session import Request
+
+    if not data:
+        raise UsageError(
+            "say what to train on with --data: a data set (deblur make-dataset makes one), a folder of pairs, "
+            "or one of sharp pictures with --blur photo-mix"
+        )
+    chosen = host.model(model or host.default_model())
+    recipe_name, resolved, options = choose_recipe(chosen, recipe, settings)
+    request = Request(
+        model=chosen.name,
+        data=tuple(data),
+        preparation=Preparation(**preparation),
+        recipe=resolved,
+        recipe_name=recipe_name,
+        options=options,
+        **budget,
+        **rest,
+    )
+    return request, output or next_folder(chosen.name, data)
+
+
+def resumed_request(output: Path | None, typed: dict[str, Any]) -> "tuple[Request, Path]":
+    """The request of the run in `output`, with what of it may change: its end, and where it runs.
+
+    typed : the options that were given, by parameter; those that may not change must be what they were
+    """
+    from deblur_cli.errors import UsageError
+    from deblur_cli.training.run_folder import RunFolder
+    from deblur_cli.training.session import Request
+
+    if output is None:
+        raise UsageError("say which run to go on with: deblur train --resume -o RUN")
+    saved = RunFolder(output).read_record()["request"]
+    before = {**saved, **saved.get("preparation", {}), "recipe": saved.get("recipe_name")}
+    kept = {"data", "preset", "blur", "model", "recipe", "set_", "init", "seed", "dtype"}
+    for name in typed.keys() & kept:
+        if typed[name] != before.get(name):
+            raise UsageError(
+                f"a resumed run keeps its --{name.strip('_').replace('_', '-')}; leave it out, or begin a new run with another -o"
+            )
+    if typed.keys() & set(BUDGET):
+        saved |= {name: typed.get(name) for name in BUDGET}
+    saved |= {name: typed[name] for name in typed.keys() & {"workers", "device"}}
+    return Request.from_values(saved, run=output), output
+
+
+def next_folder(model: str, data: list[str]) -> Path:
+    """The first of runs/MODEL-DATA-1, -2, ... that does not exist."""
+    stem = "-".join([model, *(Path(name).name for name in data)])
+    number = 1
+    while (folder := Path("runs") / f"{stem}-{number}").exists():
+        number += 1
+    return folder
