@@ -176,6 +176,7 @@ def test_crops_of_a_pair_show_the_same_place_and_depend_on_seed_epoch_and_index_
 
     crops = Crops([Marked()], patch=16, flips=Flips.BOTH, seed=5)
     assert len(crops) == round(64 * 80 / 16**2)
+    assert len(Crops([Marked()], patch=16, flips=Flips.NONE, seed=5, crops_per_pair=3)) == 3
     division = Division(batch_size=4, parts=1, drop_last=True, processes=Processes())
     seen = [list(batches(crops, division, epoch=epoch, start=0, workers=0)) for epoch in (0, 1)]
     for size, blurry, sharp in seen[0]:

@@ -57,6 +57,7 @@ class Recipe:
     start : import path of a function (network) -> None that prepares the fresh network, or None for its own initialisation
     early_stopping : when to end before the last epoch, None = never
     accumulate : parts into which a batch is divided, so that it needs less memory; a batch norm then sees each part alone
+    crops_per_pair : of an epoch; None = so many as cover the picture, so that an epoch sees each pixel about once
     drop_last : leave out the last batch of an epoch where it is not full
     reuse : epochs for which a patch that is blurred on the fly stays: so many times less blur is made, for pictures that
         are alike but for crop, flips, noise and JPEG
@@ -77,6 +78,7 @@ class Recipe:
     accumulate: int = 1
     drop_last: bool = True
     patch: int = 128
+    crops_per_pair: int | None = None
     flips: Flips | str = Flips.BOTH
     reuse: int = 1
     clip_norm: float | None = None
@@ -120,6 +122,8 @@ class Recipe:
         )
         require(self.flips in tuple(Flips), "recipe.flips", self.flips, " or ".join(Flips))
         object.__setattr__(self, "flips", Flips(self.flips))
+        if self.crops_per_pair is not None:
+            require_count(self.crops_per_pair, "recipe.crops_per_pair", at_least=1)
         if self.clip_norm is not None:
             require_number(self.clip_norm, "recipe.clip_norm", above=0)
         require(

@@ -40,7 +40,8 @@ class Item:
 class Crops(Dataset[tuple[Tensor, Tensor]]):
     """Random crops of pairs, flipped at random: (blurry, sharp), both (3, patch, patch) uint8.
 
-    A pair counts as often in an epoch as crops are needed to cover its area, so an epoch sees each pixel about once.
+    A pair counts as often in an epoch as crops are needed to cover its area, so an epoch sees each pixel about once, or
+    `crops_per_pair` times.
     Pictures that are redrawn (see DrawnPair) are blurred anew for each crop of each epoch. Their random numbers come from
     the seed of their spec and that of the run together.
 
@@ -71,6 +72,7 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         flips: Flips,
         seed: int,
         multiple_of: int = 1,
+        crops_per_pair: int | None = None,
         reuse: int = 1,
         cache_bytes: int = 2 << 30,
     ) -> None:
@@ -84,7 +86,10 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         seen = [(_room(pair), _is_redrawn(pair), isinstance(pair, DrawnPair)) for pair in pairs]
         rooms = np.array([room for room, _, _ in seen], np.int32)  # (N, 2)
         self.patch = _side(rooms.min(axis=1), patch, multiple_of=multiple_of)
-        counts = np.maximum(1, np.rint(rooms.prod(axis=1, dtype=np.int64) / self.patch**2)).astype(np.int64)
+        if crops_per_pair is None:
+            counts = np.maximum(1, np.rint(rooms.prod(axis=1, dtype=np.int64) / self.patch**2)).astype(np.int64)
+        else:
+            counts = np.full(len(rooms), crops_per_pair, np.int64)
         counts[rooms.min(axis=1) < self.patch] = 0
         self.num_left_out = int(np.count_nonzero(counts == 0))
         self._counts = counts

@@ -129,6 +129,7 @@ def run_training(
         flips=Flips(recipe.flips),
         seed=request.seed,
         multiple_of=multiple_of,
+        crops_per_pair=recipe.crops_per_pair,
         reuse=recipe.reuse,
     )
     held = held_crops(material.val, multiple_of=multiple_of)
