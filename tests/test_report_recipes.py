@@ -1,0 +1,176 @@
+"""The training tables of the five reports, said as recipes; each can be printed, read back and trained by."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from deblur_cli import (
+    ConditionalGAN,
+    EarlyStopping,
+    LinearToZero,
+    Optimizer,
+    Plateau,
+    Polynomial,
+    Recipe,
+    Staircase,
+    Term,
+    WassersteinGP,
+)
+from deblur_cli.host.manager import Host
+from deblur_cli.host.recipe_values import as_values, from_values
+from deblur_cli.host.schedules import Moment
+from deblur_cli.training.engine import Ended
+from deblur_cli.training.session import Request, run_training
+
+KERAS = Optimizer(kind="adam", lr=1e-3, eps=1e-7)
+S0_WGAN = Recipe(
+    loss="logcosh",
+    strategy=WassersteinGP(n_critic=5, gradient_penalty=10, adversarial=1e-4),
+    optimizer=Optimizer(lr=2e-4, betas=(0.5, 0.9), eps=1e-7),
+    epochs=350,
+    batch_size=32,
+)
+S1 = Recipe(
+    loss=Term(loss="perceptual", weight=100, options={"network": "vgg19"}),
+    strategy=WassersteinGP(n_critic=5, adversarial=1, dropout_for_critic=False, pretrain_epochs=10),
+    optimizer=Optimizer(lr=1e-4, betas=(0.5, 0.999), eps=1e-8),
+    epochs=20,
+    batch_size=2,
+    patch=256,
+    crops_per_pair=1,
+    flips="none",
+)
+S2 = Recipe(loss="mse", optimizer=KERAS, epochs=50, early_stopping=EarlyStopping(patience=7), batch_size=250)
+S4_PIX2PIX = Recipe(
+    loss=Term(loss="mae", weight=100),
+    strategy=ConditionalGAN(adversarial=1),
+    optimizer=Optimizer(lr=2e-4, betas=(0.5, 0.999), eps=1e-8),
+    epochs=50,
+    batch_size=1,
+    patch=256,
+    crops_per_pair=1,
+    flips="horizontal",
+)
+RECIPES = {
+    "s0_cae": Recipe(loss="logcosh", optimizer=KERAS, epochs=120, batch_size=32, drop_last=False),
+    "s0_cae_ft": Recipe(
+        loss="logcosh", optimizer=replace(KERAS, lr=1e-4), schedule=Staircase(rate=0.7, every=5), epochs=80
+    ),
+    "s0_wgan": S0_WGAN,
+    "s0_wgan_ms": replace(S0_WGAN, loss=Term(loss="logcosh", scales="half-mean"), epochs=150),
+    "s1_deblurgan": S1,
+    "s2_resunet": S2,
+    "s2_caessc": replace(S2, optimizer=replace(KERAS, lr=1e-4), epochs=80, batch_size=300),
+    "s2_srn_cifar": replace(
+        S2, loss=Term(loss="mse", scales="sum"), epochs=70, batch_size=150, flips="none",
+        early_stopping=EarlyStopping(patience=15),
+    ),
+    "srn_original": Recipe(
+        loss=Term(loss="mse", scales="sum"), optimizer=Optimizer(lr=1e-4), schedule=Polynomial(power=0.3),
+        epochs=4000, batch_size=16, flips="none",
+    ),
+    "s3_unet20": Recipe(
+        loss="mae", optimizer=KERAS, schedule=Plateau(rate=0.2, patience=4, min_delta=1e-4), epochs=500,
+        early_stopping=EarlyStopping(patience=10), batch_size=32, drop_last=False, flips="none",
+    ),
+    "s4_pix2pix": S4_PIX2PIX,
+    "s4_pix2pix_vgg": replace(S4_PIX2PIX, loss=Term(loss="perceptual", weight=100)),
+    "s4_deblurgan": Recipe(
+        loss=Term(loss="perceptual", weight=100),
+        strategy=WassersteinGP(n_critic=5, adversarial=1, gradient_penalty=10),
+        optimizer=Optimizer(lr=1e-4), schedule=LinearToZero(start=0.5), epochs=300,
+        batch_size=1, patch=256, crops_per_pair=1, flips="none",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_of_a_report_is_the_same_after_printing_and_reading(name: str) -> None:
+    values = as_values(RECIPES[name])
+    assert as_values(from_values(values)) == values
+
+
+@pytest.mark.parametrize(
+    ("name", "epoch", "rate"),
+    [
+        ("s0_cae", 119, 1e-3),
+        ("s0_cae_ft", 0, 1e-4),
+        ("s0_cae_ft", 4, 1e-4),
+        ("s0_cae_ft", 5, 0.7e-4),
+        ("s0_cae_ft", 79, 1e-4 * 0.7**15),
+        ("s4_deblurgan", 150, 1e-4),
+        ("s4_deblurgan", 225, 0.5e-4),
+        ("s4_deblurgan", 299, 1e-4 / 150),
+        ("srn_original", 2000, 1e-4 * 0.5**0.3),
+    ],
+)
+def test_the_rate_is_the_reports_at_an_epoch(name: str, epoch: int, rate: float) -> None:
+    recipe = RECIPES[name]
+    at = Moment(step=9, epoch=epoch, epochs=recipe.epochs, progress=epoch / recipe.epochs)
+    assert recipe.optimizer.lr * recipe.schedule.factor(at) == pytest.approx(rate, rel=1e-12)
+
+
+NETWORK = '''
+"""Three scales while it trains, the finest first; the picture alone afterwards."""
+from torch import nn
+from torch.nn import functional as F
+
+class Pyramid(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scales = nn.ModuleList(nn.Conv2d(3, 3, 3, padding=1) for _ in range(3))
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self, blurry):
+        inputs = [blurry] + [F.interpolate(blurry, scale_factor=s, mode="bilinear", align_corners=False) for s in (0.5, 0.25)]
+        outputs = [x + self.drop(scale(x)) for x, scale in zip(inputs, self.scales)]
+        return outputs if self.training else outputs[0]
+'''
+PLUGIN = '''
+"""A network of three scales."""
+from deblur_cli import Facts, Geometry, Model, hookimpl
+
+@hookimpl
+def deblur_models():
+    return [
+        Model(
+            name="pyramid", summary="three scales", source="this test", network="pyramid_plugin.network:Pyramid",
+            values="signed", geometry=Geometry(halo=1), facts=Facts(parameters=252, kmacs_per_pixel=0.1), licence="MIT",
+        )
+    ]
+'''
+
+
+@pytest.fixture
+def pyramid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    package = tmp_path / "plugins" / "pyramid_plugin"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(PLUGIN)
+    (package / "network.py").write_text(NETWORK)
+    monkeypatch.syspath_prepend(package.parent)
+    monkeypatch.setenv("DEBLUR_PLUGINS", "pyramid_plugin")
+    return Host.discover()
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in RECIPES if "perceptual" not in as_values(RECIPES[name])["loss"]]
+)
+def test_a_recipe_of_a_report_trains(name: str, pyramid: Host, tmp_path: Path) -> None:
+    recipe = replace(RECIPES[name], batch_size=2, patch=64, crops_per_pair=1)
+    if isinstance(recipe.strategy, WassersteinGP | ConditionalGAN):
+        recipe = replace(recipe, strategy=replace(recipe.strategy, critic_options={"width": 4}))
+    request = Request(
+        model="pyramid", data=("sample",), recipe=recipe, steps=3, device="cpu", dtype="float32"
+    )
+    ended = run_training(request, tmp_path / "run", host=pyramid, command=["test"])
+    assert ended is Ended.DONE
+    torch.manual_seed(request.seed)
+    before = pyramid.model("pyramid").build().state_dict()
+    trained = load_file(tmp_path / "run" / "last" / "weights.safetensors")
+    moved = {key for key, tensor in trained.items() if not torch.equal(tensor, before[key])}
+    several_scales = any(term.scales != "finest" for term in recipe.terms)
+    assert moved == {key for key in before if several_scales or key.startswith("scales.0.")}
+    assert all(tensor.isfinite().all() for tensor in trained.values())
