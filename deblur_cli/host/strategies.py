@@ -3,6 +3,7 @@
 A plugin brings its own by a subclass of Strategy whose `steps` names the class that carries it out.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -83,7 +84,8 @@ class WassersteinGP(Strategy):
         )
         for name in ("gradient_penalty", "adversarial"):
             value = getattr(self, name)
-            require(is_number(value) and value >= 0, f"strategy.{name}", value, "a number >= 0")
+            require(is_number(value) and 0 <= value < math.inf, f"strategy.{name}", value, "a number >= 0")
+        _require_optimizer(self.optimizer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +108,13 @@ class ConditionalGAN(Strategy):
     def __post_init__(self) -> None:
         require_import_path(self.critic, "strategy.critic")
         require_number(self.adversarial, "strategy.adversarial", above=0)
+        _require_optimizer(self.optimizer)
+
+
+def _require_optimizer(value: object) -> None:
+    require(
+        value is None or isinstance(value, Optimizer), "strategy.optimizer", value, "an Optimizer, or None"
+    )
 
 
 STRATEGIES: tuple[type[Strategy], ...] = (Supervised, WassersteinGP, ConditionalGAN)

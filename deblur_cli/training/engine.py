@@ -92,7 +92,7 @@ def train(
             return Ended.EARLY
         for group in _steps_of_epoch(job, state):
             lr = _prepare(job, state, moment)
-            losses = _step(job, state, group, run)
+            losses = _step(job, state, group, run, epoch=moment.epoch)
             before = state.seconds
             wants_to_stop = clock.agree(state, should_stop())
             moment = _moment(job, state)
@@ -139,11 +139,10 @@ class _Clock:
 def _steps_of_epoch(job: Job, state: State) -> Iterator[Sequence[Batch]]:
     """The batches of each step that is left in the epoch."""
     loaded = batches(job.crops, job.division, epoch=state.epoch, start=state.batch, workers=job.workers)
-    needed = job.steps.batches_needed(state.epoch)
     placement = job.learning.placement
     while _has_steps_left(job, state):
         group = []
-        for size, blurry, sharp in islice(loaded, needed):
+        for size, blurry, sharp in islice(loaded, _batches_needed(job, state)):
             blurry, sharp = (placement.pictures(pictures, values=job.values) for pictures in (blurry, sharp))
             group.append(_divided(blurry, sharp, size=size, division=job.division))
         yield group
@@ -151,8 +150,11 @@ def _steps_of_epoch(job: Job, state: State) -> Iterator[Sequence[Batch]]:
 
 def _has_steps_left(job: Job, state: State) -> bool:
     """Whether the epoch has batches enough for one more step; the first is made of what there is."""
-    needed = job.steps.batches_needed(state.epoch)
-    return state.batch == 0 or state.batch + needed <= job.division.count(job.crops)
+    return state.batch == 0 or state.batch + _batches_needed(job, state) <= job.division.count(job.crops)
+
+
+def _batches_needed(job: Job, state: State) -> int:
+    return job.steps.batches_needed(_moment(job, state).epoch)
 
 
 def _divided(blurry: torch.Tensor, sharp: torch.Tensor, *, size: int, division: Division) -> Batch:
@@ -192,9 +194,9 @@ def _prepare(job: Job, state: State, moment: Moment) -> float:
     return _rate(job, moment)
 
 
-def _step(job: Job, state: State, group: Sequence[Batch], run: RunFolder) -> Losses:
+def _step(job: Job, state: State, group: Sequence[Batch], run: RunFolder, *, epoch: int) -> Losses:
     try:
-        losses = job.steps.step(group, epoch=state.epoch)
+        losses = job.steps.step(group, epoch=epoch)
     except NotFiniteError as error:
         raise CheckFailed(
             f"{error} at step {state.step + 1}; the last good checkpoint is {run.last_step_text()}. Lower the learning rate "

@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,8 @@ class RunFolder:
         """metrics.csv: one row per validation."""
         text = io.StringIO()
         if rows:
-            writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+            names = dict.fromkeys(chain.from_iterable(rows))  # a loss may appear later, such as a critic's
+            writer = csv.DictWriter(text, fieldnames=list(names), lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
         self._write_text("metrics.csv", text.getvalue())

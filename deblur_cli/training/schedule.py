@@ -42,8 +42,11 @@ class Budget:
             )
         if self.steps is not None:
             done = min(1.0, state.step / self.steps)
+            epoch = min(
+                state.step * recipe.epochs // self.steps, recipe.epochs
+            )  # exact: no rounding by way of `done`
         else:
             assert self.minutes is not None
             done = min(1.0, state.seconds / (60 * self.minutes))
-        epoch = min(int(done * recipe.epochs), recipe.epochs)
+            epoch = int(done * recipe.epochs)
         return Moment(step=state.step, epoch=epoch, epochs=recipe.epochs, progress=done, val_losses=losses)

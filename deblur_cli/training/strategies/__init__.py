@@ -21,11 +21,11 @@ class Steps(Protocol):
         ...
 
     def batches_needed(self, epoch: int) -> int:
-        """How many batches one step of this epoch takes."""
+        """How many batches one step of this epoch takes. epoch : of the recipe, as a schedule counts them"""
         ...
 
     def step(self, batches: Sequence[Batch], *, epoch: int) -> Losses:
-        """Update the parameters once; returns the losses by name."""
+        """Update the parameters once; returns the losses by name, as they are logged. There may be fewer batches."""
         ...
 
 

@@ -4,6 +4,8 @@
     network:  L_G = content(R, S) + adversarial * mean softplus(-D(B, R))
 
 D gives logits, one a patch; -log sigmoid(z) = softplus(-z). The critic is updated first.
+
+Logged as they are added up: critic_sharp and critic_restored are the two parts of L_D, adversarial is the weighted one of L_G.
 """
 
 from collections.abc import Mapping, Sequence

@@ -12,8 +12,12 @@ from deblur_cli.host.optimizers import Optimizer
 from deblur_cli.training.learning import Learner, Learning
 
 
-def build_critic(path: str, options: Mapping[str, Any], settings: Optimizer, learning: Learning) -> Learner:
+def build_critic(
+    path: str, options: Mapping[str, Any], settings: Optimizer, learning: Learning, *, name: str = "critic"
+) -> Learner:
     """The critic that an import path names, with an optimiser, on the device of the learning.
+
+    name : what a run calls it; a strategy with several critics gives each its own
 
     Raises MissingError where it cannot be imported or built.
     """
@@ -21,26 +25,29 @@ def build_critic(path: str, options: Mapping[str, Any], settings: Optimizer, lea
         network: nn.Module = import_object(path)(**options)
     except Exception as error:  # a stranger's code may raise anything
         raise MissingError(f"the critic {path} cannot be built: {type(error).__name__}: {error}") from error
-    return learning.placement.learner("critic", network, settings)
+    return learning.placement.learner(name, network, settings)
 
 
 @contextmanager
 def without_gradients(network: nn.Module) -> Iterator[None]:
     """Inside, gradients flow through the network, but none are computed for its parameters."""
-    network.requires_grad_(False)
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    for parameter in learning:
+        parameter.requires_grad_(False)
     try:
         yield
     finally:
-        network.requires_grad_(True)
+        for parameter in learning:
+            parameter.requires_grad_(True)
 
 
 @contextmanager
-def without_dropout(network: nn.Module, *, wanted: bool) -> Iterator[None]:
+def without_dropout(network: nn.Module) -> Iterator[None]:
     """Inside, dropout passes everything; batch norms stay as they are."""
     silenced = [
         module
         for module in network.modules()
-        if wanted and isinstance(module, nn.modules.dropout._DropoutNd) and module.training
+        if isinstance(module, nn.modules.dropout._DropoutNd) and module.training
     ]
     for module in silenced:
         module.eval()

@@ -4,9 +4,13 @@
     network:  L_G = content(R, S) - adversarial * mean C(R)
 
 C of a picture is the mean of its score map. eps ~ U[0, 1], one a sample. The penalty is computed in full precision.
+
+Logged as they are added up, weights and signs included: critic_restored = mean C(R), critic_sharp = -mean C(S) and
+gradient_penalty, of the critic's last update; adversarial = -adversarial * mean C(R) beside the terms of the content loss.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 
 import torch
@@ -67,13 +71,16 @@ class WassersteinSteps:
 
     def _critic_losses(self, part: Part, *, eps: Tensor) -> Mapping[str, Tensor]:
         network = self._learning.generator.network
-        with torch.no_grad(), without_dropout(network, wanted=not self._strategy.dropout_for_critic):
+        with (
+            torch.no_grad(),
+            nullcontext() if self._strategy.dropout_for_critic else without_dropout(network),
+        ):
             restored = self._learning.restore(part)[0]
         penalty = gradient_penalty(
             self._critic.network,
             part.sharp,
             restored,
-            eps,
+            eps[part.samples],
             over_pixels=self._strategy.penalty_norm == "pixel",
         )
         return {
