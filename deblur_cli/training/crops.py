@@ -87,7 +87,9 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         rooms = np.array([room for room, _, _ in seen], np.int32)  # (N, 2)
         self.patch = _side(rooms.min(axis=1), patch, multiple_of=multiple_of)
         if crops_per_pair is None:
-            counts = np.maximum(1, np.rint(rooms.prod(axis=1, dtype=np.int64) / self.patch**2)).astype(np.int64)
+            counts = np.maximum(1, np.rint(rooms.prod(axis=1, dtype=np.int64) / self.patch**2)).astype(
+                np.int64
+            )
         else:
             counts = np.full(len(rooms), crops_per_pair, np.int64)
         counts[rooms.min(axis=1) < self.patch] = 0
