@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _LIBRARIES = (
     "torch", "numpy", "typer", "rich", "pillow", "opencv-python", "opencv-python-headless", "scikit-image", "tifffile",
-    "safetensors", "pluggy", "platformdirs", "pooch", "pillow-heif", "av",
+    "safetensors", "pluggy", "platformdirs", "pooch", "pillow-heif", "av", "matplotlib", "tensorboard",
 )  # fmt: skip
 _VARIABLES = (
     "DEBLUR_DATA",
