@@ -216,7 +216,7 @@ def test_runs_without_a_name_are_numbered(pairs_folder: Path, run, tmp_path: Pat
             4,
             "no recipe 'slow'; it has: fast, report, report-finetune",
         ),
-        (("--data", "PAIRS", "--set", "model.depth=x"), 2, "depth is 'x'; it must be a int"),
+        (("--data", "PAIRS", "--set", "model.depth=x"), 2, "depth is 'x'; it must be a whole number"),
         (("--data", "PAIRS", "--set", "model.depht=2"), 2, "has no option 'depht'"),
         (("--data", "PAIRS", "--set", "model.depth=3"), 2, "one of 2, 5, 10, 15"),
         (("--data", "PAIRS", "--init", "nonsense"), 4, "nonsense"),

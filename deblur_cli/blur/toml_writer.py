@@ -25,17 +25,27 @@ def toml_value(value: object) -> str:
     return str(value)  # int, float, dates: Python writes all of them as TOML does
 
 
-def toml_document(document: Mapping[str, object]) -> str:
-    """A document: plain keys first, then tables, then arrays of tables with what lies deeper inline."""
+def toml_document(document: Mapping[str, object], *, nested: bool = False) -> str:
+    """A document: plain keys first, then tables, then arrays of tables with what lies deeper inline.
+
+    nested : whether tables inside of tables have sections of their own, [loss.mae], instead of lying inline
+    """
     plain, tables, arrays = [], [], []
     for key, value in document.items():
         if isinstance(value, Mapping):
-            tables.append(f"\n[{toml_key(key)}]\n{_pairs(value)}")
+            tables.append(_section(toml_key(key), value, nested=nested))
         elif isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
             arrays += [f"\n[[{toml_key(key)}]]\n{_pairs(item)}" for item in value]
         else:
             plain.append(_pairs({key: value}))
     return "".join(plain + tables + arrays)
+
+
+def _section(name: str, table: Mapping[str, object], *, nested: bool) -> str:
+    inner = {key: value for key, value in table.items() if nested and value and isinstance(value, Mapping)}
+    own = {key: value for key, value in table.items() if key not in inner}
+    head = f"\n[{name}]\n{_pairs(own)}" if own or not inner else ""
+    return head + "".join(_section(f"{name}.{toml_key(key)}", inner[key], nested=True) for key in inner)
 
 
 def _pairs(table: Mapping[str, object]) -> str:

@@ -1,9 +1,13 @@
 """Checks of what a declaration says, and the error they raise."""
 
+import difflib
 import re
+from collections.abc import Iterable
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 _IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+
+TYPE_WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
 class DeclarationError(ValueError):
@@ -36,3 +40,15 @@ def is_int(value: object) -> bool:
 def is_number(value: object) -> bool:
     """Whether it is a number; True and False are none."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def near(name: object, known: Iterable[str]) -> str:
+    """ "; did you mean ...?" where a known name is close, else nothing."""
+    found = difflib.get_close_matches(str(name), list(known), n=1)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def near_or_all(name: object, known: Iterable[str]) -> str:
+    """ "; did you mean ...?" where a known name is close, else all that are known."""
+    names = list(known)
+    return near(name, names) or f"; it has: {', '.join(names) or 'none'}"

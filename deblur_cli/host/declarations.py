@@ -13,9 +13,11 @@ from typing import Any
 
 from deblur_cli.errors import MissingError
 from deblur_cli.host.checks import (
+    TYPE_WORDS,
     DeclarationError,
     is_int,
     is_number,
+    near_or_all,
     require,
     require_import_path,
     require_name,
@@ -415,8 +417,8 @@ class Loss:
     function : import path of (restored, sharp, **options) -> scalar tensor, both (B, C, H, W) in the network's range
     build : import path of (values: Values, **options) -> such a function of two arguments, for a loss that must be
         prepared first. Where it is an nn.Module it is moved to the device and never trained
-    options : what a recipe may set
-    files : which of the options are paths of files; a run keeps their SHA-256
+    options : what a recipe may set besides weight and scales
+    files : which of the options are paths of files, "" = none; a run keeps their SHA-256, and weights no more than the name
     """
 
     name: str
@@ -439,10 +441,17 @@ class Loss:
         )
         object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
         require(
-            set(self.files) <= set(self.options),
+            all(isinstance(option, Option) for option in self.options.values())
+            and not {"weight", "scales"} & set(self.options),
+            f"loss {self.name}: options",
+            dict(self.options),
+            "a mapping of names to Option; weight and scales are those of every loss",
+        )
+        require(
+            all(name in self.options and self.options[name].type is str for name in self.files),
             f"loss {self.name}: files",
             self.files,
-            "names of its options",
+            "names of its options that are texts",
         )
 
     def resolve_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -456,10 +465,10 @@ def _resolve(owner: str, options: Mapping[str, Option], given: Mapping[str, Any]
     for name, value in given.items():
         option = options.get(name)
         if option is None:
-            raise DeclarationError(f"{owner} has no option {name!r}; it has: {', '.join(options) or 'none'}")
+            raise DeclarationError(f"{owner} has no option {name!r}{near_or_all(name, options)}")
         if option.type is float and is_int(value):
             value = float(value)
-        require(type(value) is option.type, f"{owner}: option {name}", value, f"a {option.type.__name__}")
+        require(type(value) is option.type, f"{owner}: option {name}", value, TYPE_WORDS[option.type])
         require(
             not option.choices or value in option.choices,
             f"{owner}: option {name}",

@@ -206,7 +206,7 @@ def require_count(value: object, where: str, *, at_least: int) -> None:
         isinstance(value, int) and is_int(value) and value >= at_least,
         where,
         value,
-        f"an integer >= {at_least}",
+        f"a whole number >= {at_least}",
     )
 
 
