@@ -155,6 +155,12 @@ def train(
     if ended is Ended.STOPPED:
         console.note(f"stopped and saved; go on with: deblur train --resume -o {folder}")
         raise stop.as_exception()
+    stopping = request.recipe.early_stopping
+    if ended is Ended.EARLY and stopping is not None:
+        console.note(
+            f"ended early at step {reporter.step}: the validation loss has not fallen for {stopping.patience} validations; "
+            f"the best weights are in {folder / 'best'}"
+        )
     if json:
         console.json_line(
             {"run": str(folder), "model": request.model, "step": reporter.step, **(reporter.scores or {})}

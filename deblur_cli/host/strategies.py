@@ -27,6 +27,9 @@ class Strategy:
     kind: ClassVar[str] = ""
     steps: ClassVar[str] = ""
 
+    def __post_init__(self) -> None:
+        require_import_path(self.steps, f"{type(self).__name__}.steps")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Supervised(Strategy):

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from enum import Enum, auto
 from itertools import islice
 
@@ -87,6 +87,10 @@ def train(
     clock = _Clock(state, job.learning.processes)
     saved_at = state.seconds
     moment = _moment(job, state)
+    if state.history and (moment.progress >= 1 or _is_over(job, moment)):  # resumed, with nothing left to do
+        row = state.history[-1]
+        found = Validation(**{item.name: row[item.name] for item in fields(Validation)})
+        report(_progress(state, moment, losses={}, lr=row["lr"], validation=found))
     while moment.progress < 1:
         if _is_over(job, moment):
             return Ended.EARLY
@@ -101,11 +105,11 @@ def train(
             if wants_to_stop and moment.progress < 1:
                 _save(job, state, run, header)
                 return Ended.STOPPED
+            if moment.progress >= 1:
+                break  # before it is saved: a run killed now must still be validated when it is resumed
             if state.seconds - saved_at > job.save_every_s:
                 _save(job, state, run, header)
                 saved_at = state.seconds
-            if moment.progress >= 1:
-                break
         losses = state.mean_losses()
         if not _has_steps_left(job, state):
             state.end_epoch()
