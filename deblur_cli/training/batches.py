@@ -4,7 +4,6 @@ A batch is divided into parts of (nearly) equal size: as many as there are proce
 process loads its own parts. Each part counts by its share of the batch, so that the sum of all gives the batch's gradient.
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 
 from deblur_cli.training.crops import Crops, Item
-from deblur_cli.training.processes import Processes
+from deblur_cli.training.processes import Processes, processors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +56,9 @@ class Division:
         return max(1, full if self.drop_last else full + bool(rest))
 
     def own_parts(self, size: int) -> list[slice]:
-        """The parts of a batch of `size` samples that this process takes."""
+        """The parts of a batch of `size` samples that this process takes; the first process is never without."""
         total = self.parts * self.processes.count
-        bounds = [size * i // total for i in range(total + 1)]
+        bounds = [-(-size * i // total) for i in range(total + 1)]  # rounded up
         first = self.parts * self.processes.rank
         return [
             slice(a, b)
@@ -91,7 +90,7 @@ def batches(
             of(number)[1] for number in range(start, count)
         ),  # made one by one: an epoch may have millions
         collate_fn=_collate,
-        num_workers=min(workers, _processors()),  # more would wait for each other, and PyTorch warns
+        num_workers=min(workers, processors()),  # more would wait for each other, and PyTorch warns
         worker_init_fn=_start_worker if crops.blurs else None,
         generator=torch.Generator(),  # else each loader takes a number from the global generator
     )
@@ -111,9 +110,3 @@ def _start_worker(number: int) -> None:
     from deblur_cli.blur.opencv import import_opencv
 
     import_opencv().setNumThreads(0)
-
-
-def _processors() -> int:
-    """Processors that this process may use; macOS and Windows tell of all only."""
-    allowed = getattr(os, "sched_getaffinity", None)
-    return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
