@@ -2,22 +2,50 @@
 
 from collections.abc import Iterable
 
-from deblur_cli.host.declarations import Loss
+from deblur_cli.host.declarations import Loss, Option
 from deblur_cli.host.hookspecs import hookimpl
+
+_CHARBONNIER = Loss(
+    name="charbonnier",
+    summary="mean sqrt(e^2 + eps^2), a smooth mae",
+    build="deblur_cli.losses.pixel:charbonnier",
+    options={"eps": Option(type=float, default=1e-3, help="error below which it is like a mean square, > 0")},
+)
+_PERCEPTUAL = Loss(
+    name="perceptual",
+    summary="mean squared error of the features that VGG19 or VGG16 finds (block 3, third convolution)",
+    build="deblur_cli.losses.perceptual:build",
+    options={
+        "weights": Option(
+            type=str,
+            default="",
+            help="torchvision's file of the network, .pth or .safetensors (--vgg-weights)",
+        ),
+        "network": Option(type=str, default="vgg19", choices=("vgg19", "vgg16"), help="which features"),
+        "norm": Option(
+            type=str, default="l2", choices=("l2", "l1"), help="mean square or mean absolute difference"
+        ),
+        "before_relu": Option(type=bool, default=False, help="features before the last ReLU"),
+        "normalisation": Option(
+            type=str,
+            default="imagenet",
+            choices=("imagenet", "none"),
+            help="as the network was trained, or values of [-1, 1] as they are",
+        ),
+    },
+    files=("weights",),
+)
 
 
 @hookimpl
 def deblur_losses() -> Iterable[Loss]:
-    """The pixel losses: means over all elements of a batch."""
+    """Pixel losses, which are means over all elements of a batch, and the perceptual one."""
     return (
         Loss(name="mse", summary="mean squared error", function="deblur_cli.losses.pixel:mse"),
         Loss(name="mae", summary="mean absolute error", function="deblur_cli.losses.pixel:mae"),
         Loss(
             name="logcosh", summary="mean log cosh of the error", function="deblur_cli.losses.pixel:logcosh"
         ),
-        Loss(
-            name="charbonnier",
-            summary="mean sqrt(e^2 + 1e-6), a smooth mae",
-            function="deblur_cli.losses.pixel:charbonnier",
-        ),
+        _CHARBONNIER,
+        _PERCEPTUAL,
     )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deblur_cli.errors import MissingError, UsageError
+from deblur_cli.errors import CheckFailed, DeblurError, MissingError, UsageError
 from deblur_cli.host.checks import DeclarationError
 from deblur_cli.host.declarations import Loss, Values, import_object
 from deblur_cli.host.manager import Host
@@ -30,7 +30,12 @@ class Objective:
         ----------
         outputs : (B, 3, h, w) each, the finest first: of the size of `sharp`, the others of any smaller one
         sharp : (B, 3, H, W) in the network's range
+
+        Raises
+        ------
+        CheckFailed : outputs are of another size, or a loss is no single number
         """
+        _check_sizes(outputs, sharp)
         return {
             term.loss: term.weight * _over_scales(term, loss, outputs, sharp) for term, loss in self.terms
         }
@@ -61,23 +66,55 @@ def _prepared(
         options = declared.resolve_options(term.options)
     except DeclarationError as error:
         raise UsageError(str(error)) from error
-    if declared.function:
-        function: LossFunction = partial(import_object(declared.function), **options)
-        return function
-    built = import_object(declared.build)(values=values, **options)
-    if isinstance(built, nn.Module):
+    try:
+        found = import_object(declared.function or declared.build)
+        built = partial(found, **options) if declared.function else found(values=values, **options)
+    except (DeblurError, MemoryError):
+        raise
+    except Exception as error:  # a stranger's code may raise anything
+        raise MissingError(
+            f"the loss {declared.name} cannot be built: {type(error).__name__}: {error}"
+        ) from error
+    if isinstance(
+        built, nn.Module
+    ):  # part of the question, not of what is learnt: it is neither trained nor saved
         built = built.to(device=device, dtype=dtype).eval().requires_grad_(False)
     if not callable(built):
-        raise MissingError(f"loss {declared.name}: {declared.build} did not return a function")
+        raise MissingError(f"the loss {declared.name} cannot be built: {declared.build} returned no function")
     loss: LossFunction = built
     return loss
 
 
+def _check_sizes(outputs: Sequence[Tensor], sharp: Tensor) -> None:
+    sizes = [tuple(output.shape) for output in outputs]
+    finest = tuple(sharp.shape)
+    fitting = (
+        len(size) == len(finest) and size[:2] == finest[:2] and size[2] <= finest[2] and size[3] <= finest[3]
+        for size in sizes
+    )
+    if sizes[:1] != [finest] or not all(fitting):
+        raise CheckFailed(
+            f"the network returned pictures of {', '.join(map(str, sizes)) or 'none'} for sharp ones of {finest}; the finest "
+            "must come first and be of that size, the others no larger"
+        )
+
+
 def _over_scales(term: Term, loss: LossFunction, outputs: Sequence[Tensor], sharp: Tensor) -> Tensor:
+    """A loss on the finest output or on all of them (MODELS 8.5). A network that returns one has one scale."""
     if term.scales is Scales.FINEST:
-        return loss(outputs[0], sharp)
-    total = torch.stack([loss(output, reduced_to(sharp, output)) for output in outputs]).sum()
+        return _number(term, loss(outputs[0], sharp))
+    found = [_number(term, loss(output, reduced_to(sharp, output))) for output in outputs]
+    total = torch.stack(found).sum()
     return total / (2 * len(outputs)) if term.scales is Scales.HALF_MEAN else total
+
+
+def _number(term: Term, value: Tensor) -> Tensor:
+    if not isinstance(value, Tensor) or value.dim():
+        what = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
+        raise CheckFailed(
+            f"the loss {term.loss} returned {what}; it must be one number as a tensor, such as a mean"
+        )
+    return value
 
 
 def reduced_to(sharp: Tensor, like: Tensor) -> Tensor:
