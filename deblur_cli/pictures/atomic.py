@@ -11,6 +11,9 @@ from secrets import token_hex
 
 from deblur_cli.errors import DeblurError, NotEnoughRoomError, PictureError, UsageError
 
+TEMPORARY = ".deblur-*.part"
+"""Pattern of the temporary files; those of a process that was killed stay behind."""
+
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
 
@@ -36,9 +39,8 @@ def atomic_write(path: Path | str, *, overwrite: bool = True) -> Iterator[Path]:
     """
     asked = Path(path)
     target = Path(os.path.realpath(asked))  # write what a link points to, keep the link
-    temporary = target.with_name(
-        f".deblur-{token_hex(6)}.part"
-    )  # short: the name asked for may be as long as can be
+    # short: the name asked for may be as long as can be
+    temporary = target.with_name(TEMPORARY.replace("*", token_hex(6)))
     try:
         try:
             mode = _mode_of_existing(target, asked=asked, overwrite=overwrite)
@@ -76,6 +78,11 @@ def refuse_input_as_output(input: Path | str, output: Path | str) -> None:
         raise UsageError(
             f"cannot write {output}: it is the input {input} itself; choose another output with -o or --suffix"
         )
+
+
+def is_full(error: OSError) -> bool:
+    """Whether the disk, or what the user may take of it, is full."""
+    return error.errno in _NO_ROOM
 
 
 def write_error(error: OSError, path: Path | str) -> DeblurError:

@@ -58,6 +58,7 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
     ----------
     num_left_out : pairs that are too small
     blurs : whether making the crops takes OpenCV
+    rooms : (N, 2) int32, height and width in px of each pair out of which crops can be cut
 
     Raises
     ------
@@ -84,7 +85,7 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         self._cache: dict[int, tuple[Pixels, Pixels] | Opened] = {}
         self._room = cache_bytes
         seen = [(_room(pair), _is_redrawn(pair), isinstance(pair, DrawnPair)) for pair in pairs]
-        rooms = np.array([room for room, _, _ in seen], np.int32)  # (N, 2)
+        rooms = self.rooms = np.array([room for room, _, _ in seen], np.int32)
         self.patch = _side(rooms.min(axis=1), patch, multiple_of=multiple_of)
         if crops_per_pair is None:
             counts = np.maximum(1, np.rint(rooms.prod(axis=1, dtype=np.int64) / self.patch**2)).astype(

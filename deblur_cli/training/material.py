@@ -72,13 +72,6 @@ class Material:
     val: Sequence[Pair]
     specs: Mapping[str, str]
 
-    def names_sha256(self) -> str:
-        """Tells this material from any other."""
-        digest = hashlib.sha256()
-        for pairs in (self.train, self.val):
-            digest.update("\n".join(pair.name for pair in pairs).encode() + b"\0")
-        return digest.hexdigest()
-
 
 def open_material(host: Host, names: Sequence[str], *, spec: Spec | None, only_sharp: bool) -> Material:
     """Training and validation pairs of all data sets together; none is read yet.

@@ -1,10 +1,17 @@
-"""The folder of a training run: run.json, metrics.csv, last/ and best/ checkpoints, each written whole or not at all."""
+"""The folder of a training run: run.json, pairs.csv, metrics.csv, last/ and best/ checkpoints, each whole or not there.
+
+Whatever moment it is killed at, and should the power fail, one of `last` and `last.old` is a whole checkpoint (or neither is
+there yet): files reach the disk before their names do, and the old checkpoint goes when the new one's name is on the disk.
+"""
 
 import csv
+import hashlib
 import io
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -13,19 +20,34 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from deblur_cli.errors import MissingError, UsageError
-from deblur_cli.pictures.atomic import atomic_write
-from deblur_cli.weights import CHECKPOINT, Header, write_weights
+from deblur_cli.errors import MissingError, NotEnoughRoomError, UsageError
+from deblur_cli.pictures.atomic import TEMPORARY, atomic_write, is_full, sync_folder
+from deblur_cli.weights import CHECKPOINT, Header, file_sha256, write_weights
+
+_OF, _SHA256 = "run_is_of", "tensors_sha256"  # what state.json holds besides the state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """What a resumed run starts from: the state's tensors and the rest of it, and the facts of the run that saved it."""
+
+    tensors: Mapping[str, Tensor]
+    scalars: Mapping[str, Any]
+    facts: Mapping[str, Any]
 
 
 class RunFolder:
-    """Reads and writes one run. A checkpoint holds weights.safetensors (for -m), state.safetensors and state.json."""
+    """Reads and writes one run. A checkpoint holds weights.safetensors (for -m), state.safetensors and state.json.
 
-    def __init__(self, path: Path) -> None:
+    facts : what the run is of; each checkpoint keeps them
+    """
+
+    def __init__(self, path: Path, *, facts: Mapping[str, Any] | None = None) -> None:
         self.path = path
+        self._facts = dict(facts or {})
 
-    def begin(self, record: Mapping[str, Any]) -> None:
-        """Make the folder and write run.json.
+    def begin(self, record: Mapping[str, Any], *, pairs: str) -> None:
+        """Make the folder, list the pairs in pairs.csv, and write run.json, which makes a run of it.
 
         Raises UsageError where a run is already there.
         """
@@ -33,8 +55,12 @@ class RunFolder:
             raise UsageError(
                 f"{self.path} holds a run already; go on with --resume, or choose another folder with -o"
             )
+        missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         self.path.mkdir(parents=True, exist_ok=True)
-        self._write_text("run.json", json.dumps(record, indent=2) + "\n")
+        for folder in missing:
+            sync_folder(folder.parent)
+        self._write_text("pairs.csv", pairs)
+        self._write_text("run.json", json.dumps({**record, _OF: self._facts}, indent=2) + "\n")
 
     def read_record(self) -> dict[str, Any]:
         """What run.json says.
@@ -50,7 +76,53 @@ class RunFolder:
             raise self._damaged(file, error) from error
         if not isinstance(record, dict) or not {"request", "environment"} <= record.keys():
             raise self._damaged(file, "it is no record of a run")
+        if not isinstance(record.get(_OF), dict):
+            raise UsageError(
+                f"{self.path} cannot be resumed: an earlier version began it and did not note what it is of; "
+                f"begin a new run with another -o, from the weights of this one with --init {self.path}"
+            )
         return record
+
+    def facts(self) -> Mapping[str, Any]:
+        """What run.json says that the run is of."""
+        facts: Mapping[str, Any] = self.read_record()[_OF]
+        return facts
+
+    def pairs(self) -> str:
+        """pairs.csv as it was when the run began; nothing where it cannot be read."""
+        try:
+            return (self.path / "pairs.csv").read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            return ""
+
+    def tidy(self) -> None:
+        """Put right what a killed run left: an exchange of checkpoints half done, and what was being written."""
+        fresh, kept, old = self._places()
+        if old.exists() and not kept.exists():
+            old.rename(kept)
+            sync_folder(self.path)
+        for folder in (fresh, old):
+            shutil.rmtree(folder, ignore_errors=True)
+        for folder in (self.path, kept, self.path / "best"):
+            for part in folder.glob(TEMPORARY):
+                part.unlink(missing_ok=True)
+
+    @contextmanager
+    def explaining_a_full_disk(self) -> Iterator[None]:
+        """Inside, a full disk is one line that says where the run goes on.
+
+        Raises NotEnoughRoomError
+        """
+        try:
+            yield
+        except (NotEnoughRoomError, OSError) as error:
+            cause = error.__cause__ if isinstance(error, NotEnoughRoomError) else error
+            if not (isinstance(cause, OSError) and is_full(cause)):
+                raise
+            raise NotEnoughRoomError(
+                f"cannot write to {self.path}: the disk is full; the last good checkpoint is {self.last_step_text()}. "
+                f"Free some space, then go on with: deblur train --resume -o {self.path}"
+            ) from error
 
     def write_metrics(self, rows: Sequence[Mapping[str, float]]) -> None:
         """metrics.csv: one row per validation."""
@@ -64,7 +136,9 @@ class RunFolder:
 
     def write_best(self, weights: Mapping[str, Tensor], header: Header) -> None:
         """Keep the weights that scored best so far."""
-        (self.path / "best").mkdir(exist_ok=True)
+        if not (self.path / "best").exists():
+            (self.path / "best").mkdir()
+            sync_folder(self.path)
         write_weights(self.path / "best" / CHECKPOINT, weights, header)
 
     def write_last(
@@ -75,45 +149,68 @@ class RunFolder:
         tensors: Mapping[str, Tensor],
         state: Mapping[str, Any],
     ) -> None:
-        """Replace the checkpoint that a resumed run starts from."""
-        fresh, kept, old = (self.path / name for name in ("last.new", "last", "last.old"))
-        if old.exists() and not kept.exists():  # killed between the two steps below
-            old.rename(kept)
+        """Replace the checkpoint that a resumed run starts from; where that fails, it is as it was."""
+        fresh, kept, old = self._places()
         shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir()
-        write_weights(fresh / CHECKPOINT, weights, header)
-        with atomic_write(fresh / "state.safetensors") as part:
-            part.write_bytes(
-                save({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
-            )
-        with atomic_write(fresh / "state.json") as part:
-            part.write_bytes(json.dumps(state).encode())
-        # a folder cannot be replaced in one step: at every moment `last` or `last.old` is whole
+        try:
+            fresh.mkdir()
+            write_weights(fresh / CHECKPOINT, weights, header)
+            data = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
+            with atomic_write(fresh / "state.safetensors") as part:
+                part.write_bytes(data)
+            own = {_SHA256: hashlib.sha256(data).hexdigest(), _OF: self._facts}
+            with atomic_write(fresh / "state.json") as part:
+                part.write_bytes(json.dumps({**state, **own}).encode())
+            sync_folder(self.path)
+        except BaseException:
+            shutil.rmtree(fresh, ignore_errors=True)  # on a full disk its room is needed
+            raise
+        # A folder cannot be replaced in one step. `last` is there but between the two renames, `last.old` is there then.
         shutil.rmtree(old, ignore_errors=True)
         if kept.exists():
             kept.rename(old)
         fresh.rename(kept)
+        sync_folder(
+            self.path
+        )  # the old one may go only when the new one would be found after a power failure
         shutil.rmtree(old, ignore_errors=True)
 
-    def read_last(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Tensors and state of the last checkpoint; None where the run was stopped before its first.
+    def read_last(self) -> Checkpoint | None:
+        """The last checkpoint; None where the run was stopped before its first.
 
         Raises UsageError where it is damaged.
         """
-        places = (self.path / name for name in ("last", "last.old"))
-        folder = next((place for place in places if (place / "state.json").is_file()), None)
+        folder = self._last()
         if folder is None:
             return None
         try:
             state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-            return load_file(folder / "state.safetensors"), state
+            if not isinstance(state, dict):
+                raise ValueError("state.json is no JSON object")
+            facts, sha256 = state.pop(_OF, None), state.pop(_SHA256, None)
+            if not isinstance(facts, dict) or file_sha256(folder / "state.safetensors") != sha256:
+                raise ValueError("state.json and state.safetensors do not belong together")
+            return Checkpoint(tensors=load_file(folder / "state.safetensors"), scalars=state, facts=facts)
         except (OSError, ValueError, SafetensorError) as error:
             raise self._damaged(folder, error) from error
 
     def last_step_text(self) -> str:
         """Which checkpoint a resumed run would start from, for messages."""
-        saved = self.read_last()
-        return "none yet" if saved is None else f"that of step {saved[1].get('step')} in {self.path / 'last'}"
+        folder = self._last()
+        if folder is None:
+            return "none yet"
+        try:
+            return f"that of step {json.loads((folder / 'state.json').read_bytes())['step']} in {folder}"
+        except (OSError, ValueError, KeyError, TypeError):
+            return f"{folder}, which is damaged"
+
+    def _places(self) -> tuple[Path, Path, Path]:
+        """Where a checkpoint is written, where it lies, and where it goes while the next takes its place."""
+        return self.path / "last.new", self.path / "last", self.path / "last.old"
+
+    def _last(self) -> Path | None:
+        _, *places = self._places()
+        return next((place for place in places if (place / "state.json").is_file()), None)
 
     def _damaged(self, what: Path, why: object) -> UsageError:
         return UsageError(

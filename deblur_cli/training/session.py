@@ -21,6 +21,7 @@ from deblur_cli.restore.devices import pick_device, pick_precision
 from deblur_cli.training.batches import Division
 from deblur_cli.training.crops import Crops
 from deblur_cli.training.engine import Ended, Job, Progress, train
+from deblur_cli.training.identity import Facts, differences, facts_of, pairs_listing
 from deblur_cli.training.learning import Learning, Placement
 from deblur_cli.training.material import Material, Preparation, open_material
 from deblur_cli.training.objective import build_objective
@@ -149,10 +150,24 @@ def run_training(
     )
     steps = build_steps(recipe, learning)
     state = State.begin((learning.generator, *steps.learners), ema_decay=recipe.ema_decay)
-    run = RunFolder(folder)
+    pairs = pairs_listing(material, crops, held)
+    facts = facts_of(
+        model=model.name,
+        options=options,
+        learners=state.learners,
+        recipe=recipe,
+        settings={"seed": request.seed, "dtype": request.dtype, "init": request.init},
+        specs=material.specs,
+        held=held,
+        pairs=pairs,
+    )
+    run = RunFolder(folder, facts=facts)
     environment = _environment(placement.device)
     if resume:
+        _refuse_another(run, run.facts(), facts, pairs)
         _warn_of_changes(run.read_record()["environment"], environment, warn)
+        if processes.is_first:
+            run.tidy()
     elif processes.is_first:
         run.begin(
             {
@@ -162,9 +177,9 @@ def run_training(
                 "environment": environment,
                 "train_pairs": len(material.train) - crops.num_left_out,
                 "val_pairs": len(material.val) - held.num_left_out,
-                "pair_names_sha256": material.names_sha256(),
                 "specs_sha256": material.specs,
-            }
+            },
+            pairs=pairs,
         )
     processes.from_first(None)  # run.json is there
     header = Header(
@@ -177,7 +192,7 @@ def run_training(
         tool_version=__version__,
     )
     if resume:
-        _go_on(state, run, warn)
+        _go_on(state, run, facts, pairs, warn)
     job = Job(
         recipe=recipe,
         values=model.values,
@@ -195,19 +210,29 @@ def run_training(
         steps=steps,
         save_every_s=request.save_every_s,
     )
-    with crops.keeping_patches(folder / "pool"):
+    with run.explaining_a_full_disk(), crops.keeping_patches(folder / "pool"):
         return train(job, state, run=run, header=header, should_stop=should_stop, report=report)
 
 
-def _go_on(state: State, run: RunFolder, warn: Callable[[str], None]) -> None:
+def _refuse_another(run: RunFolder, before: Facts, now: Facts, pairs: str) -> None:
+    """Raise UsageError where the run would go on as something else than it was."""
+    found = differences(before, now, pairs_before=run.pairs(), pairs=pairs)
+    if found:
+        raise UsageError(
+            f"{run.path} cannot be resumed as something else: {'; '.join(found)}. "
+            "Put that back as it was, or begin a new run with another -o"
+        )
+
+
+def _go_on(state: State, run: RunFolder, facts: Facts, pairs: str, warn: Callable[[str], None]) -> None:
     """Take the state up where the run stopped, be it before its first checkpoint."""
     saved = run.read_last()
     if saved is None:
         warn(f"{run.path} was stopped before its first checkpoint; it begins anew")
         return
-    tensors, scalars = saved
+    _refuse_another(run, saved.facts, facts, pairs)  # run.json may have been edited
     try:
-        state.restore(tensors, scalars)
+        state.restore(saved.tensors, saved.scalars)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise UsageError(

@@ -28,9 +28,15 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """What every validation looks at. crops : (blurry, sharp), (H, W, 3) each; num_left_out : pairs too small for it"""
+    """What every validation looks at.
+
+    crops : (blurry, sharp), (H, W, 3) each; names : of their pairs
+    sizes : height and width in px of every pair held out; num_left_out : those too small
+    """
 
     crops: Sequence[tuple[Pixels, Pixels]]
+    names: Sequence[str] = ()
+    sizes: Sequence[tuple[int, int]] = ()
     num_left_out: int = 0
 
 
@@ -44,18 +50,21 @@ def held_crops(pairs: "Sequence[Pair]", *, multiple_of: int) -> Held:
     MissingError : no pair is large enough
     PictureError : one of them cannot be read
     """
-    usable = [number for number, pair in enumerate(pairs) if min(_fitting(pair).size()) >= multiple_of]
+    sizes = [_fitting(pair).size() for pair in pairs]
+    usable = [number for number, size in enumerate(sizes) if min(size) >= multiple_of]
     if not usable:
         raise MissingError(
             f"none of the {len(pairs)} pairs held out for validation is large enough; it takes {multiple_of} px a side "
             "without the margin of the blur"
         )
     spread = np.linspace(0, len(usable) - 1, min(len(usable), MAX_PICTURES)).round().astype(int)
+    chosen = [pairs[usable[at]] for at in np.unique(spread)]
     crops = []
-    for at in np.unique(spread):
-        blurry, sharp = _fitting(pairs[usable[at]]).load()
+    for pair in chosen:
+        blurry, sharp = _fitting(pair).load()
         crops.append((_centre(blurry, multiple_of=multiple_of), _centre(sharp, multiple_of=multiple_of)))
-    return Held(crops=crops, num_left_out=len(pairs) - len(usable))
+    names = [pair.name for pair in chosen]
+    return Held(crops=crops, names=names, sizes=sizes, num_left_out=len(pairs) - len(usable))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

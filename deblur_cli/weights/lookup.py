@@ -132,7 +132,8 @@ def _checkpoint(path: Path) -> Path:
     """The weights file of a run folder (best before last), of a checkpoint folder, or the file itself."""
     if not path.is_dir():
         return path
-    for candidate in (path / "best" / CHECKPOINT, path / "last" / CHECKPOINT, path / CHECKPOINT):
-        if candidate.is_file():
-            return candidate
+    # last.old: a run that was killed, or is just now, between putting it aside and putting the next in its place
+    for name in ("best", "last", "last.old", "last", "."):
+        if (path / name / CHECKPOINT).is_file():
+            return path / name / CHECKPOINT
     raise MissingError(f"{path} is no run folder: it holds neither best/{CHECKPOINT} nor last/{CHECKPOINT}")
