@@ -29,6 +29,7 @@ class Ended(Enum):
     """How a training came to its end."""
 
     DONE = auto()  # its budget is used up
+    BEFORE = auto()  # it had come to its end already; nothing was done
     EARLY = auto()  # the validation loss stood still
     STOPPED = auto()  # somebody asked for it; it can be resumed
 
@@ -91,6 +92,7 @@ def train(
         row = state.history[-1]
         found = Validation(**{item.name: row[item.name] for item in fields(Validation)})
         report(_progress(state, moment, losses={}, lr=row["lr"], validation=found))
+        return Ended.BEFORE
     while moment.progress < 1:
         if _is_over(job, moment):
             return Ended.EARLY
@@ -115,8 +117,8 @@ def train(
             state.end_epoch()
         found = _validate(job, state, run, header, losses=losses, lr=_rate(job, moment))
         report(_progress(state, moment, losses=losses, lr=_rate(job, moment), validation=found))
+        clock.agree(state, False)  # before it is saved: time that is up stays up when the run is resumed
         _save(job, state, run, header)
-        clock.agree(state, False)
         saved_at = state.seconds
         moment = _moment(job, state)
     return Ended.DONE
