@@ -167,6 +167,7 @@ class Keras:
 
 
 # multiples of 1/64, so that differences are exact and neither rule can be tipped over by rounding
+LOSSES = st.lists(st.integers(0, 64).map(lambda k: k / 64), max_size=300)
 PATIENCE, DELTA = st.integers(1, 12), st.integers(0, 8).map(lambda k: k / 64)
 
 
@@ -174,6 +175,7 @@ def moment(losses: Sequence[float]) -> Moment:
     return Moment(step=0, epoch=0, epochs=1, progress=0.0, val_losses=losses)
 
 
+@given(losses=LOSSES, patience=PATIENCE, delta=DELTA, low=st.sampled_from([0.0, 0.01]))
 def test_a_plateau_follows_keras_and_pytorch_with_one_less_patience(
     losses: list[float], patience: int, delta: float, low: float
 ) -> None:
@@ -196,6 +198,7 @@ def test_a_plateau_follows_keras_and_pytorch_with_one_less_patience(
         assert found == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12, abs=0)
 
 
+@given(losses=LOSSES, patience=PATIENCE, delta=DELTA)
 def test_early_stopping_follows_keras(losses: list[float], patience: int, delta: float) -> None:
     stopping = EarlyStopping(patience=patience, min_delta=delta)
     for number in range(len(losses) + 1):
