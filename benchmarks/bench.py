@@ -19,6 +19,7 @@ import pairs
 import shake
 import starting
 import torch
+import training
 from measuring import Clock, Row
 from rich.console import Console
 from rich.table import Table
@@ -39,6 +40,7 @@ class Settings:
     shaken: int  # height and width in pixels, for camera shake
     crop: tuple[int, int]  # side in pixels, and how many in a round, for blur on the fly
     pairs: tuple[int, int]  # pictures in each batch of CIFAR-10, and names in a long list
+    training: training.Sizes
 
 
 PARTS: dict[str, Callable[[Settings], list[Row]]] = {
@@ -48,6 +50,7 @@ PARTS: dict[str, Callable[[Settings], list[Row]]] = {
     "shake": lambda s: shake.run(repeats=s.repeats, clock=s.clock, side=s.shaken),
     "on-the-fly": lambda s: on_the_fly.run(repeats=s.repeats, clock=s.clock, side=s.crop[0], count=s.crop[1]),
     "pairs": lambda s: pairs.run(repeats=s.repeats, clock=s.clock, count=s.pairs[0], listed=s.pairs[1]),
+    "training": lambda s: training.run(repeats=s.repeats, clock=s.clock, sizes=s.training),
     "bfloat16": lambda s: _networks(torch.bfloat16, s),
     "float32": lambda s: _networks(torch.float32, s),
 }
@@ -68,6 +71,7 @@ def main(words: Sequence[str] | None = None) -> None:
         shaken=100 if options.quick else 1000,
         crop=(32, 4) if options.quick else (128, 64),
         pairs=(100, 3000) if options.quick else (10_000, 1_000_000),
+        training=training.QUICK if options.quick else training.Sizes(),
     )
     rows = []
     for name in options.only or PARTS:
