@@ -6,6 +6,7 @@ number counting ReLU and pooling layers as well. The layers that are used are th
 """
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -77,6 +78,11 @@ def conv3_3(network: str, path: Path | None, *, before_relu: bool) -> nn.Sequent
         name: tensors[f"features.{name}"].detach().to(torch.float32, copy=True)
         for name in features.state_dict()
     }
+    broken = next((name for name, tensor in own.items() if not bool(tensor.isfinite().all())), None)
+    if broken is not None:
+        raise UsageError(
+            f"{path} is damaged: features.{broken} holds values that are no numbers; get it anew"
+        )
     features.load_state_dict(own, assign=True)
     return features
 
@@ -92,7 +98,9 @@ def _read(network: str, path: Path | None) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is no file of torch's; that is said below
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError) as error:
         raise UsageError(f"{path} cannot be read ({error}); {wanted}") from error
     except pickle.UnpicklingError as error:
@@ -126,9 +134,6 @@ def _check(network: str, tensors: Mapping[str, Tensor], path: Path | None) -> No
             f"{path} does not hold {network}: {name} is {found.get(name, 'missing')}, it must be "
             f"{wanted.get(name, 'absent')}; {_WANTED.format(network=network)}"
         )
-    broken = next((name for name in wanted if not bool(tensors[name].isfinite().all())), None)
-    if broken is not None:
-        raise UsageError(f"{path} is damaged: {broken} holds values that are no numbers; get the file anew")
 
 
 def _place(name: str) -> tuple[int, str]:
