@@ -5,7 +5,7 @@ brightness, a colour cast or swapped channels, and the chequer pattern of stride
 for what honest sharpening does: it darkens and brightens edges, but neither the mean nor a fixed phase of the grid.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
@@ -36,10 +36,12 @@ class Alarm:
 
     kind : "not-a-number", "saturation", "colour-shift", "channel-swap" or "chequer"
     message : what was found, with its figure
+    figure : how much of it; twice as much is twice as bad
     """
 
     kind: str
     message: str
+    figure: float
 
 
 class LooksBrokenError(PictureError):
@@ -62,11 +64,17 @@ def inspect(before: _Pixels, after: _Pixels, *, non_finite: int = 0) -> tuple[Al
     -------
     what is wrong; empty if nothing is
     """
-    tally = _Tally(channels=before.shape[2])
-    for rows in _strips(before.shape[0], before.shape[1]):
-        tally.add(from_integers(before[rows]), from_integers(after[rows]))
+    return inspect_all([(before, after)], non_finite=non_finite)
+
+
+def inspect_all(pictures: Sequence[tuple[_Pixels, _Pixels]], *, non_finite: int = 0) -> tuple[Alarm, ...]:
+    """What `inspect` finds over several pictures, (before, after) each, as if they were one. One at least is given."""
+    tally = _Tally(channels=pictures[0][0].shape[2])
+    for before, after in pictures:
+        for rows in _strips(before.shape[0], before.shape[1]):
+            tally.add(from_integers(before[rows]), from_integers(after[rows]))
     alarms = [
-        _not_a_number(non_finite, after.size),
+        _not_a_number(non_finite, sum(after.size for _, after in pictures)),
         _saturation(tally),
         _colour_shift(tally),
         _channel_swap(tally),
@@ -102,14 +110,19 @@ class _Tally:
 def _not_a_number(non_finite: int, size: int) -> Alarm | None:
     if not non_finite:
         return None
-    return Alarm(kind="not-a-number", message=f"{_percent(non_finite / size)} of the values are not numbers")
+    share = non_finite / size
+    return Alarm(
+        kind="not-a-number", message=f"{_percent(share)} of the values are not numbers", figure=share
+    )
 
 
 def _saturation(tally: _Tally) -> Alarm | None:
     share = tally.saturated / tally.pixels
     if share <= SATURATED_SHARE:
         return None
-    return Alarm(kind="saturation", message=f"{_percent(share)} of the pixels became black or saturated")
+    return Alarm(
+        kind="saturation", message=f"{_percent(share)} of the pixels became black or saturated", figure=share
+    )
 
 
 def _colour_shift(tally: _Tally) -> Alarm | None:
@@ -119,7 +132,9 @@ def _colour_shift(tally: _Tally) -> Alarm | None:
         return None
     channel = ("red", "green", "blue")[worst] if shift.size == 3 else "brightness"
     return Alarm(
-        kind="colour-shift", message=f"the mean of {channel} moved by {_percent(shift[worst])} of full scale"
+        kind="colour-shift",
+        message=f"the mean of {channel} moved by {_percent(shift[worst])} of full scale",
+        figure=float(abs(shift[worst])),
     )
 
 
@@ -135,7 +150,7 @@ def _channel_swap(tally: _Tally) -> Alarm | None:
     found = sum(distance[i, j] for i, j in enumerate(best)) / channels
     if own < 0.02 or found > own / 2:
         return None
-    return Alarm(kind="channel-swap", message="colour channels seem to be swapped")
+    return Alarm(kind="channel-swap", message="colour channels seem to be swapped", figure=own)
 
 
 def _chequer(tally: _Tally) -> Alarm | None:
@@ -147,6 +162,7 @@ def _chequer(tally: _Tally) -> Alarm | None:
     return Alarm(
         kind="chequer",
         message=f"a chequer pattern appeared, {_percent(after)} of full scale ({_percent(before)} before)",
+        figure=float(after),
     )
 
 

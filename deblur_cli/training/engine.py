@@ -1,5 +1,6 @@
 """The training loop, in the order of events."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -9,19 +10,20 @@ from itertools import islice
 import torch
 from torch import nn
 
-from deblur_cli.errors import CheckFailed
 from deblur_cli.host.declarations import Values
 from deblur_cli.host.recipes import Recipe
 from deblur_cli.host.schedules import Moment
+from deblur_cli.training.alarms import Watch
 from deblur_cli.training.batches import Batch, Division, Part, batches
 from deblur_cli.training.crops import Crops
+from deblur_cli.training.failures import not_finite, require_finite
 from deblur_cli.training.learning import Learning, Losses, NotFiniteError
 from deblur_cli.training.processes import Processes
 from deblur_cli.training.run_folder import RunFolder
 from deblur_cli.training.schedule import Budget
 from deblur_cli.training.state import State
 from deblur_cli.training.strategies import Steps
-from deblur_cli.training.validation import Held, Validation, validate
+from deblur_cli.training.validation import Held, Pixels, Validation, validate
 from deblur_cli.weights import Header
 
 
@@ -75,15 +77,18 @@ def train(
     header: Header,
     should_stop: Callable[[], bool] = lambda: False,
     report: Callable[[Progress], None] = lambda progress: None,
+    watch: Watch | None = None,
 ) -> Ended:
     """Train until the budget is used up or `should_stop` says so; the run folder then holds the last state.
 
     A resumed training goes on as if it had not been interrupted: bit for bit in float32 on a CPU with the same number of
     threads and a budget in steps or epochs.
 
+    watch : looks at what each validation restores, in the first process
+
     Raises
     ------
-    CheckFailed : a loss or a gradient is not finite; the last checkpoint is left as it was
+    CheckFailed : a loss, a gradient or the state is not finite; the last checkpoint is left as it was
     """
     clock = _Clock(state, job.learning.processes)
     saved_at = state.seconds
@@ -115,7 +120,7 @@ def train(
         losses = state.mean_losses()
         if not _has_steps_left(job, state):
             state.end_epoch()
-        found = _validate(job, state, run, header, losses=losses, lr=_rate(job, moment))
+        found = _validate(job, state, run, header, losses=losses, lr=_rate(job, moment), watch=watch)
         report(_progress(state, moment, losses=losses, lr=_rate(job, moment), validation=found))
         clock.agree(state, False)  # before it is saved: time that is up stays up when the run is resumed
         _save(job, state, run, header)
@@ -204,10 +209,8 @@ def _step(job: Job, state: State, group: Sequence[Batch], run: RunFolder, *, epo
     try:
         losses = job.steps.step(group, epoch=epoch)
     except NotFiniteError as error:
-        raise CheckFailed(
-            f"{error} at step {state.step + 1}; the last good checkpoint is {run.last_step_text()}. Lower the learning rate "
-            "with --set optimizer.lr=..., or clip the gradient with --set clip_norm=1"
-        ) from error
+        lr = job.learning.generator.lr
+        raise not_finite(error.what, step=state.step + 1, lr=lr, run=run) from error
     job.learning.agree_on_statistics()
     if state.average is not None:
         state.average.update_parameters(job.learning.generator.network)
@@ -237,13 +240,21 @@ def _progress(
 
 
 def _validate(
-    job: Job, state: State, run: RunFolder, header: Header, *, losses: Losses, lr: float
+    job: Job,
+    state: State,
+    run: RunFolder,
+    header: Header,
+    *,
+    losses: Losses,
+    lr: float,
+    watch: Watch | None,
 ) -> Validation:
     """Score the network; the first process does so and tells the others."""
     learning = job.learning
     found = None
+    restored: Sequence[Pixels] = ()
     if learning.processes.is_first:
-        found = validate(
+        found, restored = validate(
             state.evaluated,
             job.held,
             values=job.values,
@@ -252,6 +263,11 @@ def _validate(
         )
     found = learning.processes.from_first(found)
     assert found is not None
+    if not math.isfinite(found.val_loss):
+        raise not_finite("the validation loss", step=state.step, lr=learning.generator.lr, run=run)
+    if watch is not None and learning.processes.is_first:
+        blurry = (pair[0] for pair in job.held.crops)
+        watch.look(list(zip(blurry, restored, strict=True)), found, losses)
     content = sum(losses.get(term.loss, 0.0) for term in job.recipe.terms)
     row = {
         "step": state.step,
@@ -273,10 +289,12 @@ def _validate(
 
 def _save(job: Job, state: State, run: RunFolder, header: Header) -> None:
     if job.learning.processes.is_first:
+        tensors = state.tensors()
+        require_finite(tensors, step=state.step, lr=job.learning.generator.lr, run=run)
         run.write_last(
             weights=state.evaluated.state_dict(),
             header=_with_steps(header, state),
-            tensors=state.tensors(),
+            tensors=tensors,
             state=state.scalars(),
         )
 

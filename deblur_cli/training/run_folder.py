@@ -1,7 +1,8 @@
-"""The folder of a training run: run.json, pairs.csv, metrics.csv, last/ and best/ checkpoints, each whole or not there.
+"""The folder of a training run: run.json, recipe.toml, pairs.csv, metrics.csv, last/ and best/ checkpoints.
 
-Whatever moment it is killed at, and should the power fail, one of `last` and `last.old` is a whole checkpoint (or neither is
-there yet): files reach the disk before their names do, and the old checkpoint goes when the new one's name is on the disk.
+Each is whole or not there. Whatever moment it is killed at, and should the power fail, one of `last` and `last.old` is a
+whole checkpoint (or neither is there yet): files reach the disk before their names do, and the old checkpoint goes when the
+new one's name is on the disk.
 """
 
 import csv
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from deblur_cli.errors import MissingError, NotEnoughRoomError, UsageError
 from deblur_cli.pictures.atomic import TEMPORARY, atomic_write, is_full, sync_folder
+from deblur_cli.training.choosing import RECIPE_FILE
 from deblur_cli.weights import CHECKPOINT, Header, file_sha256, write_weights
 
 _OF, _SHA256 = "run_is_of", "tensors_sha256"  # what state.json holds besides the state
@@ -46,8 +48,8 @@ class RunFolder:
         self.path = path
         self._facts = dict(facts or {})
 
-    def begin(self, record: Mapping[str, Any], *, pairs: str) -> None:
-        """Make the folder, list the pairs in pairs.csv, and write run.json, which makes a run of it.
+    def begin(self, record: Mapping[str, Any], *, pairs: str, recipe: str) -> None:
+        """Make the folder, write pairs.csv and recipe.toml, and run.json, which makes a run of it.
 
         Raises UsageError where a run is already there.
         """
@@ -60,6 +62,7 @@ class RunFolder:
         for folder in missing:
             sync_folder(folder.parent)
         self._write_text("pairs.csv", pairs)
+        self._write_text(RECIPE_FILE, recipe)
         self._write_text("run.json", json.dumps({**record, _OF: self._facts}, indent=2) + "\n")
 
     def read_record(self) -> dict[str, Any]:
@@ -193,6 +196,10 @@ class RunFolder:
             return Checkpoint(tensors=load_file(folder / "state.safetensors"), scalars=state, facts=facts)
         except (OSError, ValueError, SafetensorError) as error:
             raise self._damaged(folder, error) from error
+
+    def has_checkpoint(self) -> bool:
+        """Whether there is one to start from."""
+        return self._last() is not None
 
     def last_step_text(self) -> str:
         """Which checkpoint a resumed run would start from, for messages."""

@@ -13,7 +13,7 @@ from deblur_cli.data.drawn import DrawnPair
 from deblur_cli.errors import MissingError
 from deblur_cli.host.declarations import Values
 from deblur_cli.metrics.full_reference import mse, psnr_from_mse, ssim
-from deblur_cli.pictures.scaling import from_integers
+from deblur_cli.pictures.scaling import from_integers, to_8_bit
 from deblur_cli.training.learning import Placement
 from deblur_cli.training.objective import Objective
 
@@ -88,11 +88,17 @@ def validate(
     values: Values,
     objective: Objective,
     placement: Placement,
-) -> Validation:
-    """Restore the crops held out, and score them."""
+) -> tuple[Validation, list[Pixels]]:
+    """Restore the crops held out, and score them.
+
+    Returns
+    -------
+    the scores, and the restored crops, (H, W, 3) each
+    """
     network.eval()
     signed = values is Values.SIGNED
     rows: list[tuple[float, ...]] = []
+    pictures: list[Pixels] = []
     with torch.inference_mode():
         for crops in held.crops:
             blurry, sharp = (from_integers(crop) for crop in crops)
@@ -105,6 +111,7 @@ def validate(
             output = output.to(placement.parameters)
             unit = ((output + 1) / 2 if signed else output).clamp(0, 1)
             restored = unit[0].permute(1, 2, 0).float().cpu().numpy()
+            pictures.append(to_8_bit(np.nan_to_num(restored)))
             rows.append(
                 (
                     float(torch.stack(list(objective((output,), y).values())).sum()),
@@ -115,13 +122,14 @@ def validate(
                 )
             )
     val_loss, error, similarity, blurry_error, blurry_similarity = map(float, np.mean(rows, axis=0))
-    return Validation(
+    scores = Validation(
         val_loss=val_loss,
         psnr=psnr_from_mse(error),
         ssim=similarity,
         blurry_psnr=psnr_from_mse(blurry_error),
         blurry_ssim=blurry_similarity,
     )
+    return scores, pictures
 
 
 def _fitting(pair: "Pair") -> "Pair":
