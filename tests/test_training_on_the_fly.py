@@ -469,7 +469,7 @@ def test_the_command_trains_and_measures_with_a_preset(cifar: Path, run) -> None
         (("--blur", "gopro-256"), 2, "it does not blur sharp pictures, its source is pairs"),
         (("--blur", "gopro_7_13"), 2, "it does not blur sharp pictures, its source is frames"),
         ((), 4, "say with --preset NAME how they are blurred, or to train with --blur NAME"),
-        (("--blur", "gaussian", "--set", "reuse=0"), 2, "recipe.reuse"),
+        (("--blur", "gaussian", "--set", "reuse=0"), 2, "reuse is 0; it must be a whole number"),
     ],
 )
 def test_what_cannot_be_blurred_is_said_and_begins_no_run(

@@ -50,7 +50,7 @@ def train(
         typer.Option(
             "--recipe",
             metavar="NAME|FILE",
-            help="One of the model's recipes (deblur models show NAME), or a .toml file. Default: its first.",
+            help="One of the model's recipes (deblur models show NAME), a .toml file, or a run folder, for the recipe of that run. Default: its first.",
             show_default=False,
         ),
     ] = None,
@@ -73,7 +73,7 @@ def train(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Change the recipe (epochs=20, optimizer.lr=2e-4) or the network (model.NAME=VALUE).",
+            help="Change the recipe (epochs=20, optimizer.lr=2e-4; deblur models show NAME lists all) or the network (model.NAME=VALUE). loss=mse replaces the loss, loss.mae=0.5 adds mae or weighs it anew, loss.mae=none takes it out; schedule=plateau begins with the defaults of that kind; clip_norm=none goes without. Several may follow.",
             show_default=False,
         ),
     ] = None,
@@ -125,7 +125,7 @@ def train(
     host = Host.discover()
     if resume:
         request, folder = resumed_request(
-            output, {name: ctx.params[name] for name in ctx.params if was_typed(ctx, name)}
+            host, output, {name: ctx.params[name] for name in ctx.params if was_typed(ctx, name)}
         )
     else:
         request, folder = fresh_request(

@@ -34,21 +34,21 @@ def fresh_request(
             "or one of sharp pictures with --blur photo-mix"
         )
     chosen = host.model(model or host.default_model())
-    recipe_name, resolved, options = choose_recipe(chosen, recipe, settings)
+    choice = choose_recipe(host, chosen, recipe, settings)
     request = Request(
         model=chosen.name,
         data=tuple(data),
         preparation=Preparation(**preparation),
-        recipe=resolved,
-        recipe_name=recipe_name,
-        options=options,
+        recipe=choice.recipe,
+        recipe_name=choice.name,
+        options=choice.options,
         **budget,
         **rest,
     )
     return request, output or next_folder(chosen.name, data)
 
 
-def resumed_request(output: Path | None, typed: dict[str, Any]) -> "tuple[Request, Path]":
+def resumed_request(host: "Host", output: Path | None, typed: dict[str, Any]) -> "tuple[Request, Path]":
     """The request of the run in `output`, with what of it may change: its end, and where it runs.
 
     typed : the options that were given, by parameter; those that may not change must be what they were
@@ -60,17 +60,50 @@ def resumed_request(output: Path | None, typed: dict[str, Any]) -> "tuple[Reques
     if output is None:
         raise UsageError("say which run to go on with: deblur train --resume -o RUN")
     saved = RunFolder(output).read_record()["request"]
-    before = {**saved, **saved.get("preparation", {}), "recipe": saved.get("recipe_name")}
-    kept = {"data", "preset", "blur", "model", "recipe", "set_", "init", "seed", "dtype"}
-    for name in typed.keys() & kept:
+    before = {**saved, **saved.get("preparation", {})}
+    for name in typed.keys() & {"data", "preset", "blur", "model", "init", "seed", "dtype"}:
         if typed[name] != before.get(name):
-            raise UsageError(
-                f"a resumed run keeps its --{name.strip('_').replace('_', '-')}; leave it out, or begin a new run with another -o"
-            )
+            raise _kept(f"--{name}", f"it was {_said(before.get(name))}, is {_said(typed[name])}")
     if typed.keys() & set(BUDGET):
         saved |= {name: typed.get(name) for name in BUDGET}
     saved |= {name: typed[name] for name in typed.keys() & {"workers", "device"}}
-    return Request.from_values(saved, run=output), output
+    request = Request.from_values(saved, run=output)
+    _require_same_recipe(host, request, typed.get("recipe"), typed.get("set_") or [])
+    return request, output
+
+
+def _require_same_recipe(host: "Host", request: "Request", recipe: str | None, settings: list[str]) -> None:
+    """Let --recipe and --set be repeated; changes without a recipe are those of the run's own.
+
+    Raises UsageError where they give another recipe.
+    """
+    from deblur_cli.training.choosing import Choice, change_recipe, choose_recipe
+    from deblur_cli.training.identity import value_changes
+
+    if recipe is None and not settings:
+        return
+    model = host.model(request.model)
+    before = Choice(name=request.recipe_name, recipe=request.recipe, options=request.options)
+    if recipe is None:
+        now = change_recipe(host, model, before, settings)
+    else:
+        now = choose_recipe(host, model, recipe, settings)
+    if found := [*value_changes(before.as_values(), now.as_values())]:
+        raise _kept("--set" if recipe is None else "--recipe", "; ".join(found))
+
+
+def _kept(option: str, difference: str) -> Exception:
+    from deblur_cli.errors import UsageError
+
+    return UsageError(
+        f"a resumed run keeps its {option}: {difference}. Leave it out, or begin a new run with another -o"
+    )
+
+
+def _said(value: Any) -> str:
+    return (
+        " ".join(map(str, value)) if isinstance(value, list) else "not set" if value is None else str(value)
+    )
 
 
 def next_folder(model: str, data: list[str]) -> Path:

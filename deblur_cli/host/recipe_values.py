@@ -2,18 +2,21 @@
 
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import StrEnum
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from deblur_cli.host.checks import TYPE_WORDS, DeclarationError, is_int, is_number, near, near_or_all
 from deblur_cli.host.declarations import import_object
+from deblur_cli.host.optimizers import Optimizer
 from deblur_cli.host.recipes import Recipe, Term
-from deblur_cli.host.schedules import SCHEDULES, Schedule
+from deblur_cli.host.schedules import SCHEDULES, EarlyStopping, Schedule
 from deblur_cli.host.strategies import STRATEGIES, Strategy
 
 Values = dict[str, Any]  # `Any`: text, numbers, booleans, arrays and tables
+
+D = TypeVar("D")
 
 NONE = "none"
 """What stands for None, which neither TOML nor a command line knows."""
@@ -31,7 +34,6 @@ def from_values(values: Mapping[str, Any]) -> Recipe:
     ------
     DeclarationError : a name is unknown or a value is not of the type or range it must be; it says where
     """
-    refuse_unknown("a recipe", values, names_of(Recipe))
     rest = {name: value for name, value in values.items() if name != "loss"}
     given: Values = {"loss": _loss(values["loss"])} if "loss" in values else {}
     return Recipe(**given, **_fields(Recipe, rest, where=""))
@@ -62,11 +64,38 @@ def part_of(declaration: type, name: str, value: object) -> type | None:
     return dict if _is_table(hint) else None
 
 
-def refuse_unknown(owner: str, values: Mapping[str, Any], known: list[str]) -> None:
-    """Raise DeclarationError for the first name that is not known, with what may have been meant."""
-    for name in values:
-        if name not in known:
-            raise DeclarationError(f"{owner} has no {name!r}{near_or_all(name, known)}")
+def refuse_unknown(declaration: type, name: str, *, where: str) -> None:
+    """Raise DeclarationError for a name that a declaration does not have, with what may have been meant.
+
+    where : the declaration's own place in the recipe, "" for the recipe itself
+    """
+    known = names_of(declaration)
+    if name in known:
+        return
+    owner, hint = where or "a recipe", near_or_all(name, known)
+    if declaration is Recipe:
+        deeper = [f"{part}.{name}" for part, kinds in _PARTS.items() if _having(name, kinds)]
+        hint = f"; did you mean {' or '.join(deeper)}?" if deeper else hint
+    elif issubclass(declaration, Schedule | Strategy):
+        kinds: Iterable[type[Schedule | Strategy]] = (
+            SCHEDULES if issubclass(declaration, Schedule) else STRATEGIES
+        )
+        others = _having(name, kinds)
+        owner = f"{where}, {declaration.kind or 'of a kind of its own'},"
+        hint = f"; that is a part of {where}={' or '.join(kind.kind for kind in others)}" if others else hint
+    raise DeclarationError(f"{owner} has no {name!r}{hint}")
+
+
+_PARTS: dict[str, Iterable[type]] = {
+    "optimizer": (Optimizer,),
+    "schedule": SCHEDULES,
+    "strategy": STRATEGIES,
+    "early_stopping": (EarlyStopping,),
+}
+
+
+def _having(name: str, kinds: Iterable[type[D]]) -> list[type[D]]:
+    return [kind for kind in kinds if name in names_of(kind)]
 
 
 def _table(value: Any) -> Values:
@@ -130,7 +159,8 @@ def _made(declaration: type, values: Mapping[str, Any], *, where: str) -> Any:
 
 def _fields(declaration: type, values: Mapping[str, Any], *, where: str) -> Values:
     """The keywords of a declaration, each converted to the type that its field says."""
-    refuse_unknown(where, values, names_of(declaration))
+    for name in values:
+        refuse_unknown(declaration, name, where=where)
     hints = get_type_hints(declaration)
     start = f"{where}." if where else ""
     return {name: _value(hints[name], value, where=start + name) for name, value in values.items()}

@@ -81,7 +81,7 @@ def differences(before: Facts, now: Facts, *, pairs_before: str, pairs: str) -> 
 
     pairs_before, pairs : the listings of the pairs; that of before counts only if it is the one that `before` is of
     """
-    found = [*_changes(_with_defaults(before), _with_defaults(now))]
+    found = [*value_changes(_with_defaults(before), _with_defaults(now))]
     if before.get("pairs_sha256") != now["pairs_sha256"]:
         known = _sha256(pairs_before) == before.get("pairs_sha256")
         found += _pair_changes(pairs_before, pairs) if known else ["the pairs are others"]
@@ -100,11 +100,11 @@ def _with_defaults(facts: Facts) -> Facts:
         return chosen
 
 
-def _changes(before: Any, now: Any, where: str = "") -> Iterator[str]:
+def value_changes(before: Any, now: Any, where: str = "") -> Iterator[str]:
     """Each value that differs, by its place in the tables."""
     if isinstance(before, dict) and isinstance(now, dict):
         for name in dict.fromkeys((*before, *now)):
-            yield from _changes(before.get(name), now.get(name), f"{where}.{name}" if where else name)
+            yield from value_changes(before.get(name), now.get(name), f"{where}.{name}" if where else name)
     elif before != now:
         if where.startswith("specs_sha256."):
             yield f"the blur {where.partition('.')[2]} is another"

@@ -19,6 +19,7 @@ from deblur_cli.host.recipe_values import as_values, from_values
 from deblur_cli.host.recipes import Flips, Recipe
 from deblur_cli.restore.devices import pick_device, pick_precision
 from deblur_cli.training.batches import Division
+from deblur_cli.training.choosing import recipe_text
 from deblur_cli.training.crops import Crops
 from deblur_cli.training.engine import Ended, Job, Progress, train
 from deblur_cli.training.identity import Facts, differences, facts_of, pairs_listing
@@ -180,6 +181,10 @@ def run_training(
                 "specs_sha256": material.specs,
             },
             pairs=pairs,
+            recipe=recipe_text(
+                as_values(recipe) | {"model": options},
+                comment=f"to train by this again: deblur train -m {model.name} --recipe FILE",
+            ),
         )
     processes.from_first(None)  # run.json is there
     header = Header(
