@@ -22,6 +22,7 @@ class Deblur(Group):
         "compare": Entry(function="deblur_cli.cli.compare:compare", panel=_RESTORE),
         "verify-tiling": Entry(function="deblur_cli.cli.verify_tiling:verify_tiling", panel=_RESTORE),
         "train": Entry(function="deblur_cli.cli.train:train", panel=_TRAIN),
+        "curves": Entry(function="deblur_cli.cli.curves:curves", panel=_TRAIN),
         "eval": Entry(function="deblur_cli.cli.eval:eval", panel=_TRAIN),
         "make-dataset": Entry(function="deblur_cli.cli.make_dataset:make_dataset", panel=_TRAIN),
         "datasets": Entry(function="deblur_cli.cli.datasets:datasets", panel=_TRAIN),

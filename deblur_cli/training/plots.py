@@ -1,0 +1,353 @@
+"""Curves of one or several runs: losses, scores and learning rate, drawn with matplotlib (the extra `plots`)."""
+
+import logging
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deblur_cli.errors import MissingError
+from deblur_cli.pictures.atomic import atomic_write
+from deblur_cli.pictures.picture import shown
+from deblur_cli.training.metrics_file import Row, best_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FORMATS = ("png", "svg", "pdf")
+REDRAW_S = 30.0
+MISSING = "drawing curves needs the extra 'plots': pip install 'deblur-cli[plots]'"
+
+# Okabe and Ito 2008, for every kind of colour vision; without their yellow, which is faint on white
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_GREY = "#6A6A6A"
+_TRAINING, _BLURRED, _BEST = (0, (1, 1)), (0, (7, 2)), (0, (3, 3))
+"""Dashes of lines; in points, drawn and left out."""
+_MAX_LINES = 8  # of the caption
+_WIDE = 20.0
+"""Values that differ by more than this factor are drawn on a logarithmic axis."""
+
+_STYLE = {
+    "font.size": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.formatter.useoffset": False,  # 28.1 and not 0.1 with "+2.8e1" in a corner
+    "grid.alpha": 0.3,
+    "legend.edgecolor": "none",
+    "legend.fontsize": 8.5,
+    "legend.markerscale": 0,
+    "lines.linewidth": 1.6,
+    "text.parse_math": False,  # names may hold dollar signs
+    "svg.hashsalt": "deblur",  # the same run gives the same bytes
+}
+
+
+class Axis(StrEnum):
+    """What runs from left to right."""
+
+    EPOCH = "epoch"
+    STEP = "step"
+    MINUTES = "minutes"
+
+    def of(self, rows: Sequence[Row]) -> NDArray[np.float64]:
+        """Where each validation stands."""
+        return _values(rows, "seconds") / 60 if self is Axis.MINUTES else _values(rows, self.value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A training to draw. name : in the legend; about : what the caption says of it; rows : of its metrics.csv"""
+
+    name: str
+    rows: Sequence[Row]
+    about: str = ""
+
+
+def draw_curves(
+    runs: Sequence[Run], target: Path, *, by: Axis = Axis.EPOCH, format: str = "png", overwrite: bool = True
+) -> None:
+    """Draw losses, PSNR, SSIM and learning rate; of a single run also the components of its loss.
+
+    Parameters
+    ----------
+    runs : at least one, each with at least one validation; one colour a run where there are several
+    target : the file, 1200 px wide; it appears whole or not at all
+    format : one of FORMATS
+
+    Raises
+    ------
+    MissingError : matplotlib is not installed
+    UsageError, PictureError, NotEnoughRoomError : the file exists and must not be replaced, or cannot be written
+    """
+    with _matplotlib(), atomic_write(target, overwrite=overwrite) as part:
+        figure = _figure(runs, by)
+        stamps = {"png": "Software", "svg": "Date", "pdf": "CreationDate"}
+        figure.savefig(part, format=format, metadata={stamps[format]: None})
+
+
+class LiveCurves:
+    """Draws the curves of a run while it trains: after validations, at most every 30 s, and at the end.
+
+    A training never fails because of a plot: what goes wrong is warned of once.
+
+    Parameters
+    ----------
+    about : what the caption says; rows : those of the run, which grow
+    clock : seconds
+    """
+
+    def __init__(
+        self,
+        target: Path,
+        *,
+        about: str,
+        rows: Sequence[Row],
+        warn: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._target, self._about, self._rows = target, about, rows
+        self._warn, self._clock = warn, clock
+        self._drawn_at = -np.inf
+        self._lacks_matplotlib = False
+        self._works = True
+
+    def update(self) -> None:
+        """Draw what there is, unless it was done a moment ago."""
+        if self._rows and self._clock() - self._drawn_at >= REDRAW_S:
+            self._draw()
+            self._drawn_at = self._clock()
+
+    def finish(self) -> None:
+        """Draw the last state."""
+        if self._rows:
+            self._draw()
+        if self._lacks_matplotlib:
+            self._warn(f"{self._target} was not drawn: {MISSING}")
+
+    def _draw(self) -> None:
+        if not self._works:
+            return
+        run = Run(name=self._target.resolve().parent.name, rows=self._rows, about=self._about)
+        try:
+            draw_curves([run], self._target)
+        except MissingError:  # a matter of taste, not of failure: said at the end
+            self._works, self._lacks_matplotlib = False, True
+        except Exception as error:  # whatever a library for drawing may raise
+            self._works = False
+            self._warn(f"{self._target} was not drawn: {' '.join(str(error).split())}")
+
+
+@contextmanager
+def _matplotlib() -> Iterator[None]:
+    """Inside, matplotlib draws as we want, whatever the user's own settings, and says nothing of fonts and caches."""
+    logger = logging.getLogger("matplotlib")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of letters the font lacks, of texts too wide
+            try:
+                from matplotlib import style
+            except ModuleNotFoundError as error:
+                if error.name is not None and error.name.startswith("matplotlib"):
+                    raise MissingError(MISSING) from error
+                raise
+            with style.context(["default", _STYLE]):
+                yield
+    finally:
+        logger.setLevel(level)
+
+
+_TITLES = {
+    "loss": "loss",
+    "components": "components of the loss in training",
+    "lr": "learning rate",
+    "psnr": "PSNR on validation, dB",
+    "ssim": "SSIM on validation",
+}
+
+
+def _figure(runs: Sequence[Run], by: Axis) -> "Figure":
+    from matplotlib.figure import Figure  # not pyplot, which keeps every figure and looks for a display
+
+    components = _components(runs[0].rows) if len(runs) == 1 else []
+    about = _caption(runs)
+    figure = Figure(figsize=(10, 6.2 + 0.15 * len(about)), dpi=120, layout="constrained")
+    if components:  # wide, with their legend beside them: they are many
+        upper, lower = figure.subfigures(2, 1, squeeze=False).flat
+        panels = dict(zip(("loss", "psnr", "ssim"), upper.subplots(1, 3), strict=True))
+        panels |= zip(("components", "lr"), lower.subplots(1, 2, width_ratios=(2, 1)), strict=True)
+    else:
+        panels = dict(zip(("loss", "lr", "psnr", "ssim"), figure.subplots(2, 2).flat, strict=True))
+    if len(runs) == 1:
+        _draw_single(panels, runs[0], by, components)
+        figure.suptitle(_short(runs[0].name, 100), x=0.01, ha="left", fontsize=11)
+    else:
+        _draw_several(panels, runs, by)
+        handles = [_stroke(_colour(number), _dash(number)) for number in range(len(runs))]
+        names = [f" {_short(run.name)}" for run in runs]  # matplotlib leaves out labels that begin with _
+        figure.legend(handles, names, loc="outside upper left", ncols=min(5, len(runs)))
+    endless = sum(int(np.isinf(_values(run.rows, "psnr")).sum()) for run in runs)
+    for name, panel in panels.items():
+        note = f", infinite {endless} times" if name == "psnr" and endless else ""
+        _finish(panel, _TITLES[name] + note, by)
+    figure.supxlabel("\n".join(about), x=0.01, ha="left", fontsize=8, color=_GREY)
+    return figure
+
+
+def _draw_single(panels: "dict[str, Axes]", run: Run, by: Axis, components: Sequence[str]) -> None:
+    """One colour a quantity."""
+    rows, first, second = run.rows, _COLOURS[0], _COLOURS[1]
+    _line(panels["loss"], by, rows, "train_loss", first, _TRAINING, label="training")
+    _line(panels["loss"], by, rows, "val_loss", second, label="validation")
+    _line(panels["lr"], by, rows, "lr", first)
+    for name in ("psnr", "ssim"):
+        _line(panels[name], by, rows, name, second, label="restored")
+        _line(panels[name], by, rows, f"blurry_{name}", _GREY, _BLURRED, label="blurred input")
+    for number, name in enumerate(components):
+        colour, dash = _colour(number), _dash(number)
+        _line(panels["components"], by, rows, name, colour, dash, label=_short(name.removeprefix("train_")))
+    if components:
+        greatest = [float(np.nanmax(np.abs(_values(rows, name)))) for name in components]
+        if min(greatest) * _WIDE < max(greatest):  # both signs: linear around zero, where the smallest lies
+            panels["components"].set_yscale("symlog", linthresh=max(min(greatest), max(greatest) / 1000))
+    for name in panels.keys() - {"lr"}:
+        _mark_best(panels[name], by, rows, _GREY)
+        panels[name].legend()
+    if components:
+        panels["components"].legend(loc="upper left", bbox_to_anchor=(1, 1))
+
+
+def _draw_several(panels: "dict[str, Axes]", runs: Sequence[Run], by: Axis) -> None:
+    """One colour a run."""
+    for number, run in enumerate(runs):
+        colour, dash, rows = _colour(number), _dash(number), run.rows
+        _line(panels["loss"], by, rows, "train_loss", colour, _TRAINING)
+        for name in ("val_loss", "psnr", "ssim", "lr"):
+            _line(panels[name.replace("val_", "")], by, rows, name, colour, dash)
+        for name in ("psnr", "ssim"):
+            column = f"blurry_{name}"
+            levels = {row.get(column) for other in runs for row in other.rows}
+            blurred = _GREY if len(levels) == 1 else colour  # nobody's own where all see the same pictures
+            _line(panels[name], by, rows, column, blurred, _BLURRED)
+        for name in ("loss", "psnr", "ssim"):
+            _mark_best(panels[name], by, rows, colour)
+    best = _stroke(_GREY, _BEST), "best validation loss"
+    entries = {
+        "loss": [(_stroke(_GREY, _TRAINING), "training"), (_stroke(_GREY), "validation"), best],
+        "psnr": [(_stroke(_GREY), "restored"), (_stroke(_GREY, _BLURRED), "blurred input"), best],
+    }
+    for name, several in entries.items():
+        panels[name].legend(*zip(*several, strict=True))
+
+
+def _line(
+    panel: "Axes", by: Axis, rows: Sequence[Row], name: str, colour: str, dash: Any = "-", **looks: Any
+) -> None:
+    """One quantity over the validations; what is not finite leaves a gap. dash, looks : as matplotlib takes them"""
+    values = _values(rows, name)
+    values[~np.isfinite(values)] = np.nan
+    panel.plot(
+        by.of(rows),
+        values,
+        color=colour,
+        linestyle=dash,
+        marker="o",
+        markersize=3.5,
+        markevery=_alone(values),
+        **looks,
+    )
+
+
+def _alone(values: NDArray[np.float64]) -> list[int]:
+    """Points without a neighbour, which a line would not show."""
+    there = np.pad(np.isfinite(values), 1)
+    return [int(at) for at in np.flatnonzero(there[1:-1] & ~there[:-2] & ~there[2:])]
+
+
+def _mark_best(panel: "Axes", by: Axis, rows: Sequence[Row], colour: str) -> None:
+    best = best_of(rows)
+    if best is not None:
+        at = float(by.of([best])[0])
+        panel.axvline(at, color=colour, linestyle=_BEST, linewidth=1.1, label=_named(best))
+
+
+def _stroke(colour: str, dash: Any = "-") -> Any:
+    """What stands for a line in a legend."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], color=colour, linestyle=dash)
+
+
+def _finish(panel: "Axes", title: str, by: Axis) -> None:
+    """Scales, ticks and texts, as what was drawn asks for them."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+
+    panel.set_title(title, fontsize=10, loc="left")
+    panel.set_xlabel(by.value)
+    panel.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=by is not Axis.MINUTES, min_n_ticks=1))
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    low, high = panel.dataLim.intervaly
+    if not np.isfinite([low, high]).all():
+        panel.text(0.5, 0.5, "no finite value", transform=panel.transAxes, ha="center", color=_GREY)
+    elif panel.get_yscale() == "linear" and low > 0 and high / low > _WIDE:
+        panel.set_yscale("log")
+    if panel.get_yscale() != "linear":
+        panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        panel.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _components(rows: Sequence[Row]) -> list[str]:
+    """The columns of the loss's components; none where the loss is one."""
+    names = dict.fromkeys(name for row in rows for name in row if name.startswith("train_"))
+    return [name for name in names if name != "train_loss"]
+
+
+def _values(rows: Sequence[Row], name: str) -> NDArray[np.float64]:
+    return np.array([row.get(name, np.nan) for row in rows], float)
+
+
+def _colour(number: int) -> str:
+    return _COLOURS[number % len(_COLOURS)]
+
+
+def _dash(number: int) -> str:
+    """Another one when the colours are used up."""
+    return ("-", "-.")[number // len(_COLOURS) % 2]
+
+
+def _short(name: str, length: int = 36) -> str:
+    """The name, with its end kept where it is too long: runs differ there."""
+    text = shown(name)
+    return text if len(text) <= length else f"...{text[-length:]}"
+
+
+def _named(best: Row) -> str:
+    return f"best: epoch {best['epoch']:g}"
+
+
+def _caption(runs: Sequence[Run]) -> list[str]:
+    """What was measured on what, a line a run, and with which result."""
+    lines = []
+    for run in runs:
+        last, best = run.rows[-1], best_of(run.rows)
+        told = [f"{last['step']:,.0f} steps, {last['seconds'] / 60:,.1f} min"]
+        if run.about:
+            told.insert(0, run.about)
+        if best is not None:
+            told.append(
+                f"{_named(best)}, loss {best['val_loss']:.5g}, PSNR {best['psnr']:.2f} dB, SSIM {best['ssim']:.4f}"
+            )
+        name = f"{run.name}: " if len(runs) > 1 else ""
+        lines += wrap(shown(name + "; ".join(told)), width=190)
+    return lines if len(lines) <= _MAX_LINES else [*lines[:_MAX_LINES], "..."]
