@@ -11,20 +11,48 @@ from deblur_cli.cli.options import Json, Preset, Quiet, Verbose
 
 def release(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, or a weights file.")],
-    tag: Annotated[
-        str, typer.Option("--tag", metavar="TAG", help="What the weights are for: photo, cifar10, reds, ...")
-    ],
-    data: Annotated[
-        list[str],
+    model: Annotated[
+        str,
         typer.Option(
-            "--data", metavar="NAME[:SPLIT]", help="Data sets or folders to measure on. Split: val."
+            "--model", "-m", metavar="MODEL", help="Refuse weights of another model.", show_default=False
         ),
-    ],
-    licence: Annotated[str, typer.Option("--licence", metavar="TEXT", help="Licence of the weights.")],
+    ] = "",
+    tag: Annotated[
+        str | None,
+        typer.Option(
+            "--tag",
+            metavar="TAG",
+            help="What the weights are for: photo, cifar10, reds, ... Default: what they were trained on.",
+            show_default=False,
+        ),
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--data",
+            metavar="NAME[:SPLIT]",
+            help="Data sets or folders to measure on, split val unless said. Default: what the run held out.",
+            show_default=False,
+        ),
+    ] = None,
+    licence: Annotated[
+        str | None,
+        typer.Option(
+            "--licence",
+            metavar="TEXT",
+            help="Licence of the weights. Default: that of the data sets trained on, if they have one in common.",
+            show_default=False,
+        ),
+    ] = None,
     preset: Preset = None,
     credit: Annotated[
         list[str] | None,
-        typer.Option("--credit", metavar="TEXT", help="Whom to credit for the data.", show_default=False),
+        typer.Option(
+            "--credit",
+            metavar="TEXT",
+            help="Whom to credit for the data. Default: whom the data sets name.",
+            show_default=False,
+        ),
     ] = None,
     limits: Annotated[
         str,
@@ -57,6 +85,8 @@ def release(
 
     Examples:
 
+        deblur release runs/reds-1
+
         deblur release runs/first --tag photo --data gopro reds --licence "CC BY 4.0"
 
         deblur release runs/first --tag mine --data my-pairs/ --licence CC0 -o /tmp/mine
@@ -69,12 +99,13 @@ def release(
     host = Host.discover()
     named = [
         item.rpartition(":") if ":" in item and not Path(item).exists() else (item, "", "val")
-        for item in data
+        for item in data or ()
     ]
     with console.steps("pictures") as measured:
         path = make_release(
             run,
             output,
+            model=model,
             tag=tag,
             data=[(name, split) for name, _, split in named],
             preset=None if preset is None else spec_named(preset, host.degradations),
@@ -92,4 +123,6 @@ def release(
     else:
         console.result(f"{path}")
         console.result(f"{path.with_suffix('.md')}")
-        console.note(f"declare it: Weights(tag={tag!r}, file={path.name!r}, sha256={file_sha256(path)!r})")
+        console.note(
+            f"declare it: Weights(tag={path.stem.partition('.')[2]!r}, file={path.name!r}, sha256={file_sha256(path)!r})"
+        )

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from deblur_cli.blur.spec import Spec
 from deblur_cli.data.pairs import Pair
-from deblur_cli.data.sets import open_pairs, spec_of
+from deblur_cli.data.sets import holds_sharp, open_pairs, spec_of
 from deblur_cli.errors import PictureError, UsageError
 from deblur_cli.evaluation.evaluate import evaluate
 from deblur_cli.evaluation.records import Progress
@@ -19,6 +19,9 @@ from deblur_cli.host.declarations import Metric
 from deblur_cli.host.manager import Host
 from deblur_cli.pictures.atomic import atomic_write
 from deblur_cli.restore.restorer import Restorer
+from deblur_cli.training.material import open_material
+from deblur_cli.training.run_folder import RunFolder
+from deblur_cli.training.session import Request
 from deblur_cli.weights import (
     Header,
     Source,
@@ -41,12 +44,13 @@ def release(
     run: Path,
     folder: Path,
     *,
-    tag: str,
-    data: Sequence[tuple[str, str]],
+    model: str = "",
+    tag: str | None = None,
+    data: Sequence[tuple[str, str]] = (),
     preset: Spec | None = None,
-    licence: str,
-    credits: Sequence[str],
-    limits: str,
+    licence: str | None = None,
+    credits: Sequence[str] = (),
+    limits: str = "",
     host: Host,
     limit: int | None = None,
     overwrite: bool = False,
@@ -58,25 +62,33 @@ def release(
     Parameters
     ----------
     run : run folder or weights file
-    data : (data set or folder, split) to measure on
+    model : whose weights they must be, "" = any
+    tag : None = the names of what it was trained on
+    data : (data set or folder, split) to measure on; none = what the run held out from its training
     preset : how they are prepared, None as they say themselves
-    licence : of the weights
+    licence : of the weights; None = that of the data sets it was trained on, where they have one in common
+    credits : whom to; none = whom the data sets name
     limit : pictures a set, None for all
     progress, pictures : told what is done now, and after each picture of a set
     overwrite : replace file and card of an earlier release
 
     Raises
     ------
-    UsageError : the tag is no name, the files exist, or they would be larger than 16 MB
+    UsageError : they are of another model, the tag is no name, the licence is not known, the files exist, or they would
+        be larger than 16 MB
     MissingError : the run or the data is not there
     PictureError : a picture could not be measured
     """
+    source = resolve(host, model, weights=run)
+    assert source.path is not None  # a run folder or file always has one
+    header = read_header(source.path)
+    trained_on = tuple(map(_set_name, header.training_data))
+    tag = "-".join(trained_on) if tag is None else tag
     try:
         require_name(tag, "the tag")
     except DeclarationError as error:
-        raise UsageError(str(error)) from error
-    source = resolve(host, str(run))
-    assert source.path is not None  # a run folder or file always has one
+        raise UsageError(f"{error}; say what the weights are for with --tag") from error
+    licence = licence or _licence_of(host, trained_on)
     target = folder / f"{source.model.name}.{tag}.safetensors"
     for path in (target, target.with_suffix(".md")):
         if path.exists() and not overwrite:
@@ -87,7 +99,7 @@ def release(
     pairs = {
         f"{name}/{split}": (name, split, open_pairs(host, name, split=split, preset=preset))
         for name, split in data
-    }
+    } or _held_out(run, host)
     tensors = _floating(read_tensors(source.path))
     halves = {name: value.half() for name, value in tensors.items()}
     sample = [chosen[0] for _, _, chosen in pairs.values()]
@@ -105,17 +117,46 @@ def release(
                 f"{label}: {len(found.failures)} pictures failed, first {first.name}: {first.error}; nothing was released"
             )
         scores.append(_score(name, split, found, spec_of(chosen)))
-    header = read_header(source.path)
     header = replace(
         header,
-        training_data=tuple(map(_set_name, header.training_data)),
+        training_data=trained_on,
         dtype=dtype,
         licence=licence,
-        credits=tuple(credits),
+        credits=tuple(credits) or _credits_of(host, trained_on),
         limits=limits,
         scores=tuple(scores),
     )
     return _write(target, stored, header, source)
+
+
+def _held_out(run: Path, host: Host) -> dict[str, tuple[str, str, Sequence[Pair]]]:
+    """What a run did not train on, prepared as there: by label the data set, "held out", and the pairs."""
+    if not (run / "run.json").is_file():
+        raise UsageError(f"{run} is no run folder, so say with --data on what to measure")
+    request = Request.from_values(RunFolder(run).read_record()["request"], run=run)
+    spec = request.preparation.read(host)
+    only_sharp = request.preparation.blur is not None
+    found = {}
+    for name in request.data:
+        own = spec if not only_sharp or holds_sharp(host, name) else None
+        held = open_material(host, [name], spec=own, only_sharp=False).val
+        found[f"{name}, held out"] = (name, "held out", held)
+    return found
+
+
+def _licence_of(host: Host, trained_on: Sequence[str]) -> str:
+    licences = {host.datasets[name].licence if name in host.datasets else "" for name in trained_on}
+    if len(licences) != 1 or "" in licences:
+        raise UsageError(
+            f"say with --licence under which licence the weights are: what they were trained on, "
+            f"{', '.join(trained_on) or 'unknown'}, has none in common that is known"
+        )
+    return licences.pop()
+
+
+def _credits_of(host: Host, trained_on: Sequence[str]) -> tuple[str, ...]:
+    credits = (host.datasets[name].credit for name in trained_on if name in host.datasets)
+    return tuple(dict.fromkeys(filter(None, credits)))
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor], header: Header, source: Source) -> Path:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from deblur_cli.blur.toml_writer import toml_document
 from deblur_cli.weights.header import Header, file_sha256
 
 
@@ -22,8 +23,8 @@ def card_text(path: Path, header: Header, *, parameters: int, source: str) -> st
         f"| parameters | {parameters:,} |",
         f"| options | {_pairs(header.options)} |",
         f"| trained on | {', '.join(header.training_data)} |",
+        *([f"| pairs made by | {', '.join(map(_spec, header.specs.items()))} |"] if header.specs else []),
         f"| steps | {header.steps:,} |",
-        f"| recipe | {_pairs({**header.recipe, 'summary': None})} |",
         f"| run record | SHA-256 `{header.run}` |",
         f"| licence of the weights | {header.licence} |",
         f"| made with | deblur-cli {header.tool_version} |",
@@ -40,6 +41,12 @@ def card_text(path: Path, header: Header, *, parameters: int, source: str) -> st
             f"{condition}."
             for condition in dict.fromkeys(str(score["conditions"]) for score in header.scores)
         ),
+        "",
+        "## Recipe",
+        "",
+        "```toml",
+        toml_document({**header.recipe, "model": header.options}, nested=True).strip(),
+        "```",
         "",
         "## Limits",
         "",
@@ -59,7 +66,10 @@ def _score_row(score: Mapping[str, Any]) -> str:
     )
 
 
+def _spec(item: tuple[str, str]) -> str:
+    name, sha256 = item
+    return f"{name} `{sha256[:12]}`"
+
+
 def _pairs(values: Mapping[str, Any]) -> str:
-    return (
-        ", ".join(f"{name} = {value}" for name, value in values.items() if value not in (None, "")) or "none"
-    )
+    return ", ".join(f"{name} = {value}" for name, value in values.items()) or "none"

@@ -25,6 +25,7 @@ class Header:
 
     options : the network's options, so that the file builds its own network
     training_data, credits : names of the data sets, and whom to credit for them
+    specs : by name the SHA-256 of the specs that made the training pairs of them
     recipe, run : the recipe as resolved, and the SHA-256 of the run record
     scores : one mapping per data set: data, split, pictures, scores of input and output, conditions
     limits : what the weights are for and where they fail, in plain words
@@ -37,6 +38,7 @@ class Header:
     licence: str = "unstated"
     training_data: tuple[str, ...] = ()
     credits: tuple[str, ...] = ()
+    specs: Mapping[str, str] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
     run: str = ""
     steps: int = 0
