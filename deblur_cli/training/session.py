@@ -192,6 +192,7 @@ def run_training(
         options=options,
         values=model.values.value,
         training_data=request.data,
+        specs=material.specs,
         recipe=as_values(recipe),
         run=hashlib.sha256((folder / "run.json").read_bytes()).hexdigest(),
         tool_version=__version__,
@@ -279,7 +280,12 @@ def _network(model: Model, options: Mapping[str, Any], request: Request, *, host
             raise UsageError(
                 f"--init {request.init} holds weights of {source.model.name}, not of {model.name}"
             )
-        load_strictly(network, read_tensors(source.path), origin=str(source.path))
+        other = [f"model.{name}={value}" for name, value in source.options.items() if value != options[name]]
+        hint = f"they were trained with other options, which is said with --set {' '.join(other)}"
+        try:
+            load_strictly(network, read_tensors(source.path), origin=f"--init {request.init}")
+        except UsageError as error:
+            raise UsageError(f"{error}; {hint}" if other else str(error)) from error
     elif request.recipe.start is not None:
         import_object(request.recipe.start)(network)
     return network
