@@ -40,11 +40,6 @@ def known_files(host: Host, recipe: Recipe, files: Mapping[str, LossFile]) -> Re
     return _with_files(host, recipe, lambda path: content[path])
 
 
-def without_files(host: Host, recipe: Recipe) -> Recipe:
-    """The recipe but for its files."""
-    return _with_files(host, recipe, lambda path: None)
-
-
 def with_vgg_weights(recipe: Recipe, path: Path) -> Recipe:
     """The recipe whose perceptual loss takes this file.
 
@@ -92,17 +87,17 @@ def _files(host: Host, recipe: Recipe) -> Iterator[tuple[str, str]]:
                 yield f"loss.{term.loss}.{name}", path
 
 
-def _with_files(host: Host, recipe: Recipe, change: Callable[[str], str | None]) -> Recipe:
-    """The recipe with another text for each path, or without it where that is None."""
+def _with_files(host: Host, recipe: Recipe, change: Callable[[str], str]) -> Recipe:
+    """The recipe with another text for each path."""
     if not any(_files(host, recipe)):
         return recipe
     return replace(recipe, loss=tuple(_with_term_files(host, term, change) for term in recipe.terms))
 
 
-def _with_term_files(host: Host, term: Term, change: Callable[[str], str | None]) -> Term:
+def _with_term_files(host: Host, term: Term, change: Callable[[str], str]) -> Term:
     files = host.loss(term.loss).files
     options = {
         name: change(value) if name in files and value and isinstance(value, str) else value
         for name, value in term.options.items()
     }
-    return replace(term, options={name: value for name, value in options.items() if value is not None})
+    return replace(term, options=options)
