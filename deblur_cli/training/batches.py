@@ -6,6 +6,7 @@ process loads its own parts. Each part counts by its share of the batch, so that
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -68,34 +69,39 @@ class Division:
 
 
 def batches(
-    crops: Crops, division: Division, *, epoch: int, start: int, workers: int
+    crops: Crops, division: Division, *, epoch: int, start: int, workers: int, pin: bool = False
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
     """The batches of an epoch from number `start` on.
+
+    pin : whether to put them where CUDA can fetch them while it computes
 
     Yields
     ------
     the size of the whole batch, and this process's (blurry, sharp) of it, both (n, 3, patch, patch) uint8
     """
-    order = crops.order(epoch)
-    count = division.count(crops)
-
-    def of(number: int) -> tuple[int, list[Item]]:
-        whole = order[number * division.batch_size : (number + 1) * division.batch_size]
-        own = [int(index) for part in division.own_parts(len(whole)) for index in whole[part]]
-        return len(whole), [Item(epoch, index) for index in own]
-
+    plan = partial(planned, crops, division, epoch=epoch, start=start)
     loader = DataLoader(
         crops,
-        batch_sampler=(
-            of(number)[1] for number in range(start, count)
-        ),  # made one by one: an epoch may have millions
+        batch_sampler=(items for _, items in plan()),  # made one by one: an epoch may have millions
         collate_fn=_collate,
         num_workers=min(workers, processors()),  # more would wait for each other, and PyTorch warns
-        worker_init_fn=_start_worker if crops.blurs else None,
+        worker_init_fn=start_worker if crops.blurs else None,
         generator=torch.Generator(),  # else each loader takes a number from the global generator
+        pin_memory=pin,
     )
-    for number, (blurry, sharp) in enumerate(loader, start):
-        yield of(number)[0], blurry, sharp
+    for (size, _), (blurry, sharp) in zip(plan(), loader, strict=True):
+        yield size, blurry, sharp
+
+
+def planned(crops: Crops, division: Division, *, epoch: int, start: int) -> Iterator[tuple[int, list[Item]]]:
+    """Of each batch from number `start` on: the size of the whole, and the items of it that this process takes."""
+    order = crops.order(epoch)
+    for number in range(start, division.count(crops)):
+        whole = order[number * division.batch_size : (number + 1) * division.batch_size]
+        yield (
+            len(whole),
+            [Item(epoch, int(index)) for part in division.own_parts(len(whole)) for index in whole[part]],
+        )
 
 
 def _collate(samples: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
@@ -105,7 +111,7 @@ def _collate(samples: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     return blurry, sharp
 
 
-def _start_worker(number: int) -> None:
+def start_worker(number: int) -> None:
     """OpenCV's threads do not survive the fork of a process, and the processes are the parallelism."""
     from deblur_cli.blur.opencv import import_opencv
 

@@ -37,6 +37,23 @@ class Item:
     index: int
 
 
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Where a crop lies in its pair, and how it is mirrored.
+
+    rows, columns : px; mirrored : top-bottom, left-right
+    """
+
+    rows: slice
+    columns: slice
+    mirrored: tuple[bool, bool]
+
+    def mirror(self, picture: "Pixels") -> "Pixels":
+        """A crop as it is shown; a view."""
+        steps = (slice(None, None, -1 if flip else 1) for flip in self.mirrored)
+        return picture[tuple(steps)]
+
+
 class Crops(Dataset[tuple[Tensor, Tensor]]):
     """Random crops of pairs, flipped at random: (blurry, sharp), both (3, patch, patch) uint8.
 
@@ -58,6 +75,7 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
     ----------
     num_left_out : pairs that are too small
     blurs : whether making the crops takes OpenCV
+    redraws : whether some of them are blurred anew each time
     rooms : (N, 2) int32, height and width in px of each pair out of which crops can be cut
 
     Raises
@@ -100,6 +118,7 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         self.blurs = any(is_drawn for _, _, is_drawn in seen)
         self._owner = np.repeat(np.arange(len(pairs), dtype=np.int32), counts)
         redrawn = np.array([is_redrawn for _, is_redrawn, _ in seen])
+        self.redraws = bool(redrawn[self._owner].any())
         self._place = np.cumsum(redrawn[self._owner], dtype=np.int32) - 1  # in a pool, of the redrawn ones
 
     def __len__(self) -> int:
@@ -112,7 +131,7 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
 
         Nothing depends on it but the time. max_bytes : of the file; None = what the disk has to spare
         """
-        if self._reuse == 1 or self._place.max(initial=-1) < 0:
+        if self._reuse == 1 or not self.redraws:
             yield
             return
         size = pool_bytes(path.parent) if max_bytes is None else max_bytes
@@ -126,29 +145,47 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, request: Item) -> tuple[Tensor, Tensor]:
         """The crop of one item of one epoch."""
-        rng = _generator(self._seed, request.epoch, request.index, role=_CROP)
-        owner = int(self._owner[request.index])
+        owner = self.owner(request)
         pair = self._pairs[owner]
         if not _is_redrawn(pair):
-            blurry, sharp = self._load(owner, pair)
-            window = _window(sharp, self.patch, rng)
-            blurry, sharp = blurry[window], sharp[window]
+            blurry, sharp = self._load(owner)
+            cut = self.cut(request, *sharp.shape[:2])
+            blurry, sharp = blurry[cut.rows, cut.columns], sharp[cut.rows, cut.columns]
         elif self._reuse == 1:
             draw = self._draw(pair, owner, request.index, epoch=request.epoch)
             blurry, sharp = pair.crop(self._open(owner, pair), draw, side=self.patch)
+            cut = self.cut(request, self.patch, self.patch)
         else:
             latent = self._latent(pair, owner, request)
-            window = _window(latent.sharp, self.patch, rng)
-            piece = Latent(blurry=latent.blurry[window], sharp=latent.sharp[window])
+            cut = self.cut(request, *latent.sharp.shape[:2])
+            piece = Latent(
+                blurry=latent.blurry[cut.rows, cut.columns], sharp=latent.sharp[cut.rows, cut.columns]
+            )
             blurry, sharp = pair.taken(piece, self._draw(pair, owner, request.index, epoch=request.epoch))
-        step = self._mirrored(rng)
-        return _tensor(blurry[step]), _tensor(sharp[step])
+        return as_tensor(cut.mirror(blurry)), as_tensor(cut.mirror(sharp))
 
-    def _mirrored(self, rng: np.random.Generator) -> tuple[slice, ...]:
-        """Rows and columns, forwards or backwards."""
-        wanted = {Flips.NONE: (False, False), Flips.HORIZONTAL: (False, True), Flips.BOTH: (True, True)}
-        drawn = rng.random(2) < 0.5
-        return tuple(slice(None, None, -1 if flip else 1) for flip in drawn & wanted[self._flips])
+    def owner(self, item: Item) -> int:
+        """The pair that an item is cut from."""
+        return int(self._owner[item.index])
+
+    def owners(self) -> Sequence[int]:
+        """The pairs that crops are cut from."""
+        return [int(number) for number in np.flatnonzero(self._counts)]
+
+    def cut(self, item: Item, height: int, width: int) -> Cut:
+        """Where an item lies in a picture of this size, px."""
+        rng = _generator(self._seed, item.epoch, item.index, role=_CROP)
+        row, column = (int(rng.integers(side - self.patch + 1)) for side in (height, width))
+        down, across = (bool(flip) for flip in rng.random(2) < 0.5)
+        return Cut(
+            rows=slice(row, row + self.patch),
+            columns=slice(column, column + self.patch),
+            mirrored=(down and self._flips is Flips.BOTH, across and self._flips is not Flips.NONE),
+        )
+
+    def pictures(self, owner: int) -> "tuple[Pixels, Pixels]":
+        """The whole of a pair that is not redrawn, blurry and sharp."""
+        return _whole(self._pairs[owner]).load()
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """The crops of an epoch in the order in which they are seen."""
@@ -170,10 +207,10 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         number = epoch * int(self._counts[owner]) + index - int(self._first[owner])
         return Draw(seed=_both(pair.spec.seed, self._seed), index=owner, number=number)
 
-    def _load(self, owner: int, pair: "Pair") -> "tuple[Pixels, Pixels]":
+    def _load(self, owner: int) -> "tuple[Pixels, Pixels]":
         kept = self._cache.get(owner)
         if not isinstance(kept, tuple):
-            kept = _whole(pair).load()
+            kept = self.pictures(owner)
             self._keep(owner, kept, sum(picture.nbytes for picture in kept))
         return kept
 
@@ -217,19 +254,14 @@ def _whole(pair: "Pair") -> "Pair":
     return pair.whole() if isinstance(pair, DrawnPair) else pair
 
 
-def _window(picture: "Pixels", side: int, rng: np.random.Generator) -> tuple[slice, slice]:
-    height, width = picture.shape[:2]
-    row, column = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
-    return slice(row, row + side), slice(column, column + side)
-
-
 @cache
 def _both(spec_seed: int, run_seed: int) -> int:
     """One seed of the spec's and the run's: another seed of the run draws other blur."""
     return int(np.random.SeedSequence([spec_seed, run_seed]).generate_state(1, np.uint64)[0])
 
 
-def _tensor(picture: np.ndarray) -> Tensor:
+def as_tensor(picture: "Pixels") -> Tensor:
+    """(H, W, 3) -> (3, H, W)."""
     # A copy always: of a side of 1 px that was mirrored, NumPy takes even a negative stride for contiguous.
     return torch.from_numpy(picture.transpose(2, 0, 1).copy(order="C"))
 

@@ -16,6 +16,7 @@ from deblur_cli.host.schedules import Moment
 from deblur_cli.training.alarms import Watch
 from deblur_cli.training.batches import Batch, Division, Part, batches
 from deblur_cli.training.crops import Crops
+from deblur_cli.training.device_cache import DeviceCache
 from deblur_cli.training.failures import not_finite, require_finite
 from deblur_cli.training.learning import Learning, Losses, NotFiniteError
 from deblur_cli.training.processes import Processes
@@ -55,6 +56,7 @@ class Job:
     """One training: what is trained on what, how, and where. Built once, changed by nobody.
 
     values : range of the network; save_every_s : seconds after which the state is saved, besides after each epoch
+    on_device : the pairs themselves, where they are held on the device
     """
 
     recipe: Recipe
@@ -67,6 +69,7 @@ class Job:
     learning: Learning
     steps: Steps
     save_every_s: float = 300.0
+    on_device: DeviceCache | None = None
 
 
 def train(
@@ -149,8 +152,18 @@ class _Clock:
 
 def _steps_of_epoch(job: Job, state: State) -> Iterator[Sequence[Batch]]:
     """The batches of each step that is left in the epoch."""
-    loaded = batches(job.crops, job.division, epoch=state.epoch, start=state.batch, workers=job.workers)
     placement = job.learning.placement
+    if job.on_device is not None:
+        loaded = job.on_device.batches(job.division, epoch=state.epoch, start=state.batch)
+    else:
+        loaded = batches(
+            job.crops,
+            job.division,
+            epoch=state.epoch,
+            start=state.batch,
+            workers=job.workers,
+            pin=placement.device.type == "cuda",
+        )
     while _has_steps_left(job, state):
         group = []
         for size, blurry, sharp in islice(loaded, _batches_needed(job, state)):

@@ -99,7 +99,10 @@ class Placement:
 
     def pictures(self, batch: Tensor, *, values: Values) -> Tensor:
         """Code values as the network takes them: (n, 3, H, W) uint8 -> floats in its range."""
-        there = batch.to(self.device, memory_format=self.format).to(self.parameters).div_(255)
+        there = batch.to(
+            self.device, non_blocking=self.device.type == "cuda"
+        )  # as 8 bit: a quarter of the bytes
+        there = there.to(self.parameters, memory_format=self.format).div_(255)
         return there if values is Values.UNIT else there.mul_(2).sub_(1)
 
 

@@ -9,35 +9,33 @@ import torch
 from torch import Tensor, nn
 
 from deblur_cli.errors import MissingError, UsageError
-from deblur_cli.restore.devices import pick_device, pick_precision
+from deblur_cli.restore.devices import pick_precision
 from deblur_cli.training.learning import Placement
 
 _CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
 
 
-def choose_placement(*, device: str, dtype: str, channels_last: bool) -> Placement:
-    """Where the networks go, in the precision asked for.
+def choose_placement(device: torch.device, *, dtype: str, channels_last: bool) -> Placement:
+    """The networks on a device, in the precision asked for.
 
     dtype : of the convolutions: auto, float32, bfloat16 or float16, with parameters in float32; or float64 for both
 
     Raises
     ------
-    MissingError : this machine has no such device
-    UsageError : there is no such device or dtype, or it cannot be trained with there
+    UsageError : there is no such dtype, or it cannot be trained with there
     """
-    place = pick_device(device)
     if dtype == "float64":
-        if place.type == "mps":
+        if device.type == "mps":
             raise UsageError("an Apple GPU has no float64; train in float32, or with --device cpu")
         compute = parameters = torch.float64
     else:
-        compute, parameters = pick_precision(dtype, device=place).dtype, torch.float32
-    if compute == torch.float16 and place.type != "cuda":
+        compute, parameters = pick_precision(dtype, device=device).dtype, torch.float32
+    if compute == torch.float16 and device.type != "cuda":
         raise UsageError(
             "gradients vanish in float16 unless they are scaled, which takes CUDA; train in bfloat16 or float32, "
             "restore in float16 as you like"
         )
-    return Placement(device=place, compute=compute, parameters=parameters, channels_last=channels_last)
+    return Placement(device=device, compute=compute, parameters=parameters, channels_last=channels_last)
 
 
 def compiled(network: nn.Module, *, device: torch.device) -> Callable[..., Tensor | Sequence[Tensor]]:
