@@ -28,6 +28,7 @@ class Verbosity(IntEnum):
 
 # The state of one command line, not of the program: `errors.run` sets it afresh for each.
 _verbosity: ContextVar[Verbosity] = ContextVar("verbosity", default=Verbosity.NORMAL)
+_muted: ContextVar[bool] = ContextVar("muted", default=False)
 _bars: ContextVar["Progress | None"] = ContextVar("bars", default=None)
 
 
@@ -39,14 +40,24 @@ def configure(verbosity: Verbosity) -> None:
     )
 
 
+def mute() -> None:
+    """Say nothing any more, not even errors and results: another process of the same command speaks."""
+    _muted.set(True)
+
+
+def unmute() -> None:
+    """Speak again."""
+    _muted.set(False)
+
+
 def is_verbose() -> bool:
     """Whether --verbose was given."""
     return _verbosity.get() is Verbosity.VERBOSE
 
 
 def is_quiet() -> bool:
-    """Whether --quiet was given."""
-    return _verbosity.get() is Verbosity.QUIET
+    """Whether --quiet was given, or another process speaks."""
+    return _muted.get() or _verbosity.get() is Verbosity.QUIET
 
 
 def is_terminal(stream: TextIO | None) -> bool:
@@ -254,6 +265,8 @@ def _new_bars(amount: "ProgressColumn | None" = None) -> "Progress":
 
 
 def _print(text: str, stream: TextIO) -> None:
+    if _muted.get():
+        return
     try:
         print(text, file=stream, flush=True)
     except UnicodeEncodeError:  # a file name with bytes that are no text, or a terminal that is not UTF-8

@@ -52,6 +52,7 @@ def run(command: Callable[[], object], *, words: Sequence[str]) -> int:
     words : the command line, for the bug report
     """
     console.configure(console.Verbosity.NORMAL)
+    console.unmute()
     _words.set(tuple(words))
     try:
         with _sigterm_raises(), console.logging_shown():
@@ -112,6 +113,11 @@ def explain(error: Exception) -> Diagnosis | None:
         text = f"cannot use {os.fsdecode(error.filename)}: {str(error.strerror).lower()}"
         return Diagnosis(text=text, code=DeblurError.exit_code)
     return None
+
+
+def current_words() -> tuple[str, ...]:
+    """The command line that runs, without the program's name."""
+    return _words.get()
 
 
 def _report_usage(error: TyperException) -> int:

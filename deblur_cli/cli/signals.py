@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM for jobs that finish a step and save before they stop."""
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,18 +11,36 @@ from deblur_cli.cli.errors import Terminated
 
 
 class Stop:
-    """Whether a signal asked to stop. The first only sets `wanted`; a second one stops at once."""
+    """Whether a signal asked to stop. The first only makes it `wanted`; a second one stops at once.
 
-    def __init__(self) -> None:
-        self.wanted = False
+    launcher : process that passes the user's first signal on as SIGINT and says so, and stops at once by SIGTERM; when it
+        is gone, stopping is wanted. None = there is none
+    """
+
+    def __init__(self, *, launcher: int | None) -> None:
+        self._was_asked = False
         self._number = signal.SIGINT
+        self._owner = os.getpid()
+        self._launcher = launcher
+
+    @property
+    def wanted(self) -> bool:
+        """Whether to stop after this step."""
+        return self._was_asked or self._launcher not in (None, os.getppid())
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """The signal handler."""
-        if self.wanted:
+        if os.getpid() != self._owner:  # a process that reads pictures; its owner ends it
+            if number == signal.SIGTERM:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                os.kill(os.getpid(), signal.SIGTERM)
+            return
+        at_once = self._was_asked or (self._launcher is not None and number == signal.SIGTERM)
+        self._was_asked, self._number = True, signal.Signals(number)
+        if at_once:
             raise self.as_exception()
-        self.wanted, self._number = True, signal.Signals(number)
-        console.note("stopping after this step; once more stops at once")
+        if self._launcher is None:
+            console.note("stopping after this step; once more stops at once")
 
     def as_exception(self) -> BaseException:
         """What the command ends with, so that its exit code is 130 or 143."""
@@ -29,9 +48,9 @@ class Stop:
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[Stop]:
-    """Inside, Ctrl-C and SIGTERM set `wanted` on the value yielded."""
-    stop = Stop()
+def stop_on_signals(*, launcher: int | None = None) -> Iterator[Stop]:
+    """Inside, Ctrl-C and SIGTERM make stopping `wanted` by the value yielded."""
+    stop = Stop(launcher=launcher)
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop

@@ -126,21 +126,31 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         return len(self._owner)
 
     @contextmanager
-    def keeping_patches(self, path: Path, *, max_bytes: int | None = None) -> Iterator[None]:
+    def keeping_patches(
+        self, path: Path, *, is_first: bool = True, max_bytes: int | None = None
+    ) -> Iterator[None]:
         """Keep patches that are used again in a file, as long as the context lasts; without reuse there is none.
 
-        Nothing depends on it but the time. max_bytes : of the file; None = what the disk has to spare
+        Nothing depends on it but the time.
+
+        Parameters
+        ----------
+        is_first : whether this process makes and removes the file; others that share it only use it
+        max_bytes : of the file; None = what the disk has to spare
         """
         if self._reuse == 1 or not self.redraws:
             yield
             return
         size = pool_bytes(path.parent) if max_bytes is None else max_bytes
         self._pool = Pool(path, side=self.patch + SPARE_PX, max_bytes=size)
-        self._pool.remove()  # of a run that was killed
+        if is_first:
+            self._pool.remove()  # of a run that was killed
+            self._pool.make()
         try:
             yield
         finally:
-            self._pool.remove()
+            if is_first:
+                self._pool.remove()
             self._pool = None
 
     def __getitem__(self, request: Item) -> tuple[Tensor, Tensor]:

@@ -181,7 +181,13 @@ class Learning:
     def agree_on_statistics(self) -> None:
         """Give all processes the mean of their batch norms' running statistics, which each took from its own samples."""
         if self.processes.count > 1:
-            buffers = [buffer for buffer in self.generator.network.buffers() if buffer.is_floating_point()]
+            buffers = [
+                buffer
+                for module in self.generator.network.modules()
+                if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training
+                for buffer in module.buffers(recurse=False)
+                if buffer.is_floating_point()
+            ]
             self.processes.add_up(buffers)
             for buffer in buffers:
                 buffer.div_(self.processes.count)
@@ -197,12 +203,15 @@ class Learning:
     def _add_up_gradients(self, learner: Learner) -> None:
         if self.processes.count == 1:
             return
-        for parameter in learner.network.parameters():
-            if parameter.grad is None and parameter.requires_grad:
-                parameter.grad = torch.zeros_like(parameter)
-        self.processes.add_up(
-            [parameter.grad for parameter in learner.network.parameters() if parameter.grad is not None]
-        )
+        parameters = [parameter for parameter in learner.network.parameters() if parameter.requires_grad]
+        gradients = [
+            torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            for parameter in parameters
+        ]
+        used = gradients[0].new_tensor([parameter.grad is not None for parameter in parameters])
+        self.processes.add_up([*gradients, used])
+        for parameter, gradient, users in zip(parameters, gradients, used.tolist(), strict=True):
+            parameter.grad = gradient if users else None
 
 
 def _require_finite(values: Mapping[str, float]) -> None:

@@ -1,4 +1,4 @@
-"""Blurred patches kept for later epochs, in one file that all loading processes share.
+"""Blurred patches kept for later epochs, in one file that all processes of a training share, also while they write.
 
 It only saves time: what is not kept, or not there any more, is made again and comes out the same.
 """
@@ -27,7 +27,7 @@ class Pool:
 
     Parameters
     ----------
-    path : of the file, which is made with the first patch and stays sparse
+    path : of the file, which `make` makes; it stays sparse
     side : greatest side of a patch, px
     max_bytes : of the file; places beyond it keep nothing
     """
@@ -36,6 +36,11 @@ class Pool:
         self.path = path
         self._step = _HEAD.itemsize + _BYTES_A_VALUE * 3 * side**2
         self._count = max_bytes // self._step
+
+    def make(self) -> None:
+        """Make the file, still empty. Who puts patches does not: a process may outlast the removal."""
+        with contextlib.suppress(OSError):
+            self.path.touch()
 
     def get(self, place: int, number: int) -> "Latent | None":
         """The patch of a draw, None where the place holds none or that of another draw."""
@@ -66,11 +71,9 @@ class Pool:
             return
         values = latent.blurry.astype("<f2").tobytes() + latent.sharp.tobytes()
         head = np.array([(number, *latent.sharp.shape, crc32(values))], _HEAD)
-        with contextlib.suppress(OSError):
-            self.path.touch()
-            with self.path.open("r+b", buffering=0) as file:
-                file.seek(place * self._step)
-                file.write(head.tobytes() + values)
+        with contextlib.suppress(OSError), self.path.open("r+b", buffering=0) as file:
+            file.seek(place * self._step)
+            file.write(head.tobytes() + values)
 
     def remove(self) -> None:
         """Delete the file."""

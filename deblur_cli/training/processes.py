@@ -124,6 +124,15 @@ def are_several() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
+def require_samples_for_all(count: int, *, batch_size: int) -> None:
+    """Raise UsageError where a batch has fewer samples than there are processes."""
+    if count > batch_size:
+        raise UsageError(
+            f"a batch of {batch_size} cannot be shared by {count} processes; start at most {batch_size}, "
+            f"or give --set batch_size={count} or more"
+        )
+
+
 def processors() -> int:
     """Processors that this process may use; macOS and Windows tell of all only."""
     allowed = getattr(os, "sched_getaffinity", None)
