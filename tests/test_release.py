@@ -1,6 +1,10 @@
 """A release: one weights file and its card, with scores that `deblur eval` finds again."""
 
 import csv
+import hashlib
+import json
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +12,7 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from deblur_cli.host.manager import Host
 from deblur_cli.weights import read_header, read_tensors, write_weights
 
 
@@ -108,3 +113,82 @@ def test_weights_that_give_no_numbers_are_not_released(
     assert done.code == 1, done.err
     assert "weights may be broken" in done.err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def trained(pairs_folder: Path, run, tmp_path: Path) -> Path:
+    """A run of one step with a loss of two parts, on one of the pairs; the other is held out."""
+    words = ("-m", "rednet30", "--recipe", "report", "--steps", "1", "--device", "cpu", "-o", "mine")
+    settings = ("model.depth=2", "model.width=8", "batch_size=2", "patch=24", "loss.mae=0.5")
+    done = run("train", "--data", pairs_folder, *words, "--set", *settings)
+    assert done.code == 0, done.err
+    return tmp_path / "mine"
+
+
+def test_a_run_is_measured_on_what_it_held_out(trained: Path, run, tmp_path: Path) -> None:
+    done = run("release", "mine", "--licence", "CC0", "-o", "out")
+    assert done.code == 0, done.err
+    header = read_header(tmp_path / "out" / "rednet30.my-pairs.safetensors")
+    (score,) = header.scores
+    assert (score["data"], score["split"], score["pictures"]) == ("my-pairs", "held out", 1)
+    (row,) = csv.DictReader((trained / "metrics.csv").read_text().splitlines())
+    assert score["restored"]["psnr"] == pytest.approx(float(row["psnr"]), abs=0.02)  # stored as float16
+    assert score["blurry"]["psnr"] == pytest.approx(float(row["blurry_psnr"]), abs=1e-4)
+    assert header.run == hashlib.sha256((trained / "run.json").read_bytes()).hexdigest()
+    assert header.recipe == json.loads((trained / "run.json").read_text())["request"]["recipe"]
+
+
+def test_the_recipe_of_a_card_trains_again(trained: Path, run, pairs_folder: Path, tmp_path: Path) -> None:
+    assert run("release", "mine", "--licence", "CC0", "--tag", "a", "-o", "out").code == 0
+    (recipe,) = re.findall(
+        r"^```toml\n(.*?)^```$", (tmp_path / "out" / "rednet30.a.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    (tmp_path / "again.toml").write_text(recipe)
+    words = ("train", "--data", pairs_folder, "-m", "rednet30", "--steps", "1", "--device", "cpu")
+    done = run(*words, "--recipe", "again.toml", "-o", "again")
+    assert done.code == 0, done.err
+    first, second = (
+        read_tensors(tmp_path / name / "last" / "weights.safetensors") for name in ("mine", "again")
+    )
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_a_card_names_the_spec_that_blurred(pairs_folder: Path, run, tmp_path: Path) -> None:
+    sharp = tmp_path / "photos"
+    shutil.copytree(pairs_folder / "sharp", sharp)
+    words = ("--blur", "gaussian", "-m", "rednet30", "--steps", "1", "--device", "cpu", "-o", "mine")
+    settings = ("model.depth=2", "model.width=8", "batch_size=2", "patch=24")
+    done = run("train", "--data", sharp, *words, "--set", *settings)
+    assert done.code == 0, done.err
+    assert run("release", "mine", "--licence", "CC0", "-o", "out").code == 0
+    header = read_header(tmp_path / "out" / "rednet30.photos.safetensors")
+    card = (tmp_path / "out" / "rednet30.photos.md").read_text()
+    assert f"| pairs made by | gaussian `{header.specs['gaussian'][:12]}` |" in card
+    assert "prepared by gaussian" in card
+    assert header.specs == json.loads((tmp_path / "mine" / "run.json").read_text())["specs_sha256"]
+
+
+def test_what_a_data_set_declares_need_not_be_typed(run, tmp_path: Path) -> None:
+    settings = ("model.depth=2", "model.width=8", "batch_size=2", "patch=24")
+    words = ("train", "--data", "sample", "-m", "rednet30", "--steps", "1", "--device", "cpu", "-o", "mine")
+    assert run(*words, "--set", *settings).code == 0
+    done = run("release", "mine", "--limit", "1", "-o", "out")
+    assert done.code == 0, done.err
+    header = read_header(tmp_path / "out" / "rednet30.sample.safetensors")
+    declared = Host.discover().datasets["sample"]
+    assert (header.licence, header.credits) == (declared.licence, (declared.credit,))
+
+
+def test_what_is_not_known_must_be_said(
+    trained: Path, rednet_weights: Path, identity, run, tmp_path: Path
+) -> None:
+    for words, said in (
+        (("mine",), "--licence"),
+        ((rednet_weights, "--licence", "CC0"), "--tag"),
+        ((rednet_weights, "--licence", "CC0", "--tag", "a"), "--data"),
+        (("mine", "--licence", "CC0", "-m", "identity"), "of rednet30, not of identity"),
+    ):
+        done = run("release", *words, "-o", "out", env=identity.env)
+        assert done.code == 2, done.err
+        assert said in done.err
+        assert not (tmp_path / "out").exists()

@@ -54,7 +54,7 @@ def card_text(path: Path, header: Header, *, parameters: int, source: str) -> st
         "",
         "## Credits",
         "",
-        *(f"- {credit}" for credit in header.credits),
+        *([f"- {credit}" for credit in header.credits] or ["None stated."]),
     ]
     return "\n".join(lines).rstrip() + "\n"
 
