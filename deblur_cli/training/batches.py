@@ -4,9 +4,12 @@ A batch is divided into parts of (nearly) equal size: as many as there are proce
 process loads its own parts. Each part counts by its share of the batch, so that the sum of all gives the batch's gradient.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import parent_process
+from threading import Thread
 
 import torch
 from torch import Tensor
@@ -85,7 +88,7 @@ def batches(
         batch_sampler=(items for _, items in plan()),  # made one by one: an epoch may have millions
         collate_fn=_collate,
         num_workers=min(workers, processors()),  # more would wait for each other, and PyTorch warns
-        worker_init_fn=start_worker if crops.blurs else None,
+        worker_init_fn=partial(start_worker, blurs=crops.blurs),
         generator=torch.Generator(),  # else each loader takes a number from the global generator
         pin_memory=pin,
     )
@@ -111,8 +114,21 @@ def _collate(samples: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     return blurry, sharp
 
 
-def start_worker(number: int) -> None:
-    """OpenCV's threads do not survive the fork of a process, and the processes are the parallelism."""
-    from deblur_cli.blur.opencv import import_opencv
+def start_worker(number: int, *, blurs: bool) -> None:
+    """Prepare a loading process. blurs : whether it will use OpenCV"""
+    Thread(target=_end_with_the_training, daemon=True).start()
+    if blurs:  # OpenCV's threads do not survive the fork of a process, and the processes are the parallelism
+        from deblur_cli.blur.opencv import import_opencv
 
-    import_opencv().setNumThreads(0)
+        import_opencv().setNumThreads(0)
+
+
+def _end_with_the_training() -> None:
+    """Wait until the process that trains is gone, be it killed, and end this one.
+
+    PyTorch's workers look for it every five seconds, and in vain where a server forked them.
+    """
+    training = parent_process()
+    assert training is not None
+    training.join()
+    os._exit(1)

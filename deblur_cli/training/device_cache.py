@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -102,7 +103,7 @@ def hold_on_device(
         batch_size=None,
         sampler=owners,
         num_workers=min(workers, processors()),
-        worker_init_fn=start_worker if crops.blurs else None,
+        worker_init_fn=partial(start_worker, blurs=crops.blurs),
         generator=torch.Generator(),
     )
     pictures: dict[int, Tensor] = {}
