@@ -68,6 +68,15 @@ def train(
             "--minutes", metavar="M", min=0.01, help="Stop after so many minutes.", show_default=False
         ),
     ] = None,
+    save_every: Annotated[
+        float,
+        typer.Option(
+            "--save-every",
+            metavar="MINUTES",
+            min=0,
+            help="Save within an epoch too, when so many minutes have passed; 0 saves after each step.",
+        ),
+    ] = 5,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -103,7 +112,7 @@ def train(
 
     Every epoch is validated and saved; Ctrl-C saves too, and --resume goes on where it stopped.
     Validation looks at the same pictures in every run, blurred once by the seed of the preset.
-    A resumed run keeps its settings; --epochs, --steps or --minutes move its end, --workers and --device may change.
+    A resumed run keeps its settings; --epochs, --steps or --minutes move its end, --workers, --device and --save-every may change.
 
     Examples:
 
@@ -137,7 +146,14 @@ def train(
             preparation={"preset": preset, "blur": blur},
             settings=set_ or [],
             budget=dict(zip(BUDGET, (epochs, steps, minutes), strict=True)),
-            rest={"seed": seed, "workers": workers, "device": device, "dtype": dtype, "init": init},
+            rest={
+                "seed": seed,
+                "workers": workers,
+                "device": device,
+                "dtype": dtype,
+                "init": init,
+                "save_every_s": 60 * save_every,
+            },
         )
     title = f"training {request.model} on {', '.join(request.data)}, run folder {folder}"
     with stop_on_signals() as stop, console.share("training") as bar:
@@ -155,6 +171,10 @@ def train(
     if ended is Ended.STOPPED:
         console.note(f"stopped and saved; go on with: deblur train --resume -o {folder}")
         raise stop.as_exception()
+    if ended is Ended.BEFORE:
+        console.note(
+            f"{folder} is finished since step {reporter.step}; move its end with --epochs, --steps or --minutes"
+        )
     stopping = request.recipe.early_stopping
     if ended is Ended.EARLY and stopping is not None:
         console.note(

@@ -67,6 +67,8 @@ def resumed_request(host: "Host", output: Path | None, typed: dict[str, Any]) ->
     if typed.keys() & set(BUDGET):
         saved |= {name: typed.get(name) for name in BUDGET}
     saved |= {name: typed[name] for name in typed.keys() & {"workers", "device"}}
+    if "save_every" in typed:
+        saved["save_every_s"] = 60 * typed["save_every"]
     request = Request.from_values(saved, run=output)
     _require_same_recipe(host, request, typed.get("recipe"), typed.get("set_") or [])
     return request, output
