@@ -6,7 +6,18 @@ import torch
 from torch import nn
 
 import deblur_rednet
-from deblur_cli import Facts, Geometry, Model, testing
+from deblur_cli import (
+    ConditionalGAN,
+    Facts,
+    Geometry,
+    Model,
+    Option,
+    Recipe,
+    Strategy,
+    Term,
+    WassersteinGP,
+    testing,
+)
 from deblur_cli.host.manager import Host
 from deblur_cli.testing.declaration import kmacs_per_pixel
 from deblur_cli.testing.structure import _structural
@@ -84,8 +95,6 @@ class Known(nn.Module):
 
 
 def _known(kind: str, *, halo: int, multiple_of: int = 1) -> Model:
-    from deblur_cli import Option
-
     return Model(
         name="known", summary="a test", source="this test", network=f"{__name__}:Known", licence="MIT",
         geometry=Geometry(halo=halo, multiple_of=multiple_of), facts=Facts(parameters=1, kmacs_per_pixel=1),
@@ -199,8 +208,6 @@ class Noisy(nn.Module):
     ],
 )
 def test_the_kit_finds_a_broken_promise(how: str, check: testing.Check, says: str) -> None:
-    from deblur_cli import Option
-
     model = Model(
         name="noisy", summary="a test", source="this test", network=f"{__name__}:Noisy", licence="MIT",
         geometry=Geometry(halo=1), facts=Facts(parameters=84, kmacs_per_pixel=0.1),
@@ -208,3 +215,115 @@ def test_the_kit_finds_a_broken_promise(how: str, check: testing.Check, says: st
     )  # fmt: skip
     with pytest.raises(testing.ConformanceError, match=says):
         check(model)
+
+
+class Scales(nn.Module):
+    """Returns several pictures while it trains, the finest first; by name with a mistake."""
+
+    def __init__(self, *, how: str) -> None:
+        super().__init__()
+        self.how = how
+        self.fine, self.coarse = (nn.Conv2d(3, 3, 3, padding=1) for _ in range(2))
+
+    def forward(self, x):
+        fine = self.fine(x)
+        if not self.training:
+            return fine
+        small = nn.functional.avg_pool2d(x, 2, ceil_mode=True)
+        coarse = (self.fine if self.how == "unused" else self.coarse)(small)
+        return [coarse, fine] if self.how == "coarse_first" else [fine, coarse]
+
+
+def _scales(how: str, **recipes: Recipe) -> Model:
+    return Model(
+        name="scales", summary="a test", source="this test", network=f"{__name__}:Scales", licence="MIT",
+        geometry=Geometry(halo=1), facts=Facts(parameters=168, kmacs_per_pixel=0.1), recipes=recipes,
+        options={"how": Option(type=str, default=how, help="")},
+    )  # fmt: skip
+
+
+def test_a_network_may_return_several_pictures_while_it_trains() -> None:
+    every = Term(loss="mse", scales="half-mean")
+    model = _scales(
+        "well", fast=Recipe(loss=every), gan=Recipe(loss=every, strategy=WassersteinGP(n_critic=1))
+    )
+    testing.one_training_step_lowers_the_loss(model)
+    testing.any_size_works(model)
+    testing.recipes_can_start(model)
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("unused", "no gradient reaches coarse.weight"),
+        ("coarse_first", "the first must be the picture"),
+    ],
+)
+def test_a_mistake_among_several_pictures_is_found(how: str, says: str) -> None:
+    with pytest.raises(testing.ConformanceError, match=says):
+        testing.one_training_step_lowers_the_loss(_scales(how))
+
+
+class Unsized(nn.Module):
+    """A critic that takes pictures of 8 x 8 px only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.judge = nn.Linear(192, 1)
+
+    def forward(self, picture):
+        return self.judge(picture.flatten(1))
+
+
+class Endless:
+    """What a strategy must not do: it returns no number."""
+
+    learners = ()
+
+    def __init__(self, recipe, learning) -> None:
+        pass
+
+    def batches_needed(self, epoch):
+        return 1
+
+    def step(self, batches, *, epoch):
+        return {"loss": float("inf")}
+
+
+class EndlessStrategy(Strategy):
+    """Names it."""
+
+    steps = f"{__name__}:Endless"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "says"),
+    [
+        (Recipe(loss="mea"), "recipe fast: there is no loss 'mea'"),
+        (Recipe(loss=Term(loss="charbonnier", options={"epsilon": 1.0})), "has no option 'epsilon'"),
+        (Recipe(loss=Term(loss="charbonnier", options={"eps": "small"})), "must be a"),
+        (
+            Recipe(strategy=WassersteinGP(critic=f"{__name__}:Nowhere")),
+            "the critic .*Nowhere cannot be built",
+        ),
+        (Recipe(strategy=ConditionalGAN(critic_options={"widht": 8})), "unexpected keyword argument 'widht'"),
+        (Recipe(strategy=EndlessStrategy()), "loss is inf in the first step"),
+    ],
+)
+def test_a_recipe_that_cannot_be_trained_by_is_found(recipe: Recipe, says: str) -> None:
+    with pytest.raises(testing.ConformanceError, match=says):
+        testing.recipes_can_start(_scales("well", fast=recipe))
+
+
+def test_a_critic_that_cannot_judge_the_crops_is_found() -> None:
+    fits = WassersteinGP(critic=f"{__name__}:Unsized", n_critic=1)
+    testing.recipes_can_start(_scales("well", fast=Recipe(patch=8, strategy=fits)))
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        testing.recipes_can_start(_scales("well", fast=Recipe(patch=16, strategy=fits)))
+
+
+def test_a_loss_that_waits_for_a_file_is_looked_at_but_not_computed() -> None:
+    testing.recipes_can_start(_scales("well", fast=Recipe(loss="perceptual")))
+    wrong = Term(loss="perceptual", options={"network": "vgg17"})
+    with pytest.raises(testing.ConformanceError, match="vgg17"):
+        testing.recipes_can_start(_scales("well", fast=Recipe(loss=wrong)))

@@ -251,7 +251,7 @@ BROKEN_MODELS = {
     ),
     "wrong_shape": ("network='{module}_net:Shrinks'", "at 1 x 2 pixels the input is (1, 3, 1, 2), the output (1, 3, 1, 1)", False),
     "no_loss": (
-        "network='{module}_net:Net', recipes={{'fast': Recipe(loss='no-such-loss')}}", "names the loss 'no-such-loss'", False
+        "network='{module}_net:Net', recipes={{'fast': Recipe(loss='no-such-loss')}}", "recipe fast: there is no loss 'no-such-loss'", False
     ),
 }  # fmt: skip
 NETWORK = """

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from deblur_cli.host.declarations import Model, Values
 from deblur_cli.testing.declaration import build, require
+from deblur_cli.training.objective import reduced_to
 
 _SIZES = ((1, 1), (1, 2), (2, 1), (3, 5), (17, 31))  # (height, width), in units of multiple_of
 _MOST_PIXELS = 600 * 600
@@ -100,7 +101,10 @@ def any_tile_with_its_halo_gives_the_same_pixels(model: Model) -> None:
 
 
 def one_training_step_lowers_the_loss(model: Model) -> None:
-    """In training mode each parameter gets a finite gradient, and a small step against it lowers the squared error."""
+    """In training mode each parameter gets a finite gradient, and a small step against it lowers the squared error.
+
+    A network that then returns several pictures, the finest first, is asked for the error of all of them.
+    """
     network = build(model, model.tiny).train()
     x = picture(model, *_middle_size(model), batch=2)
     sharp = x.flip(-1)
@@ -171,8 +175,13 @@ def _middle_size(model: Model) -> tuple[int, int]:
 def _loss(network: nn.Module, x: Tensor, sharp: Tensor) -> Tensor:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # dropout draws the same each time
-        loss: Tensor = (network(x) - sharp).square().mean()
-    return loss
+        outputs = network(x)
+    several = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
+    sizes = [tuple(output.shape) for output in several]
+    require(
+        sizes[:1] == [tuple(sharp.shape)], f"while training it returns {sizes}; the first must be the picture"
+    )
+    return torch.stack([(output - reduced_to(sharp, output)).square().mean() for output in several]).sum()
 
 
 def _require_near(a: Tensor, b: Tensor, what: str, *, tolerance: float) -> None:

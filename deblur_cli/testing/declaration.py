@@ -1,4 +1,4 @@
-"""Whether a declaration tells the truth: options build, figures match, recipes and weights exist."""
+"""Whether a declaration tells the truth: options build, figures match, weights exist."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from deblur_cli.errors import MissingError
-from deblur_cli.host.declarations import Model, import_object
+from deblur_cli.host.declarations import Model
 from deblur_cli.host.inspection import missing_network, released_path
 
 Check: TypeAlias = Callable[[Model], None]
@@ -79,20 +79,6 @@ def kmacs_per_pixel(model: Model) -> float:
         if device.type != "meta":
             raise
     return _count(build(model), torch.zeros(1, 3, side, side))  # it looks at values, which meta tensors lack
-
-
-def recipes_can_start(model: Model) -> None:
-    """Each recipe's loss is declared by some plugin, and its start function runs on the tiny network."""
-    from deblur_cli.host.manager import Host
-
-    losses = Host.discover().losses
-    for name, recipe in model.recipes.items():
-        require(
-            all(term.loss in losses for term in recipe.terms),
-            f"recipe {name} names the loss {', '.join(repr(term.loss) for term in recipe.terms)}; declared are: {', '.join(losses) or 'none'}",
-        )
-        if recipe.start is not None:
-            import_object(recipe.start)(build(model, model.tiny))
 
 
 def weights_load(model: Model) -> None:

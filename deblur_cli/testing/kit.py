@@ -20,9 +20,9 @@ from deblur_cli.testing.declaration import (
     ConformanceError,
     declared_options_build,
     facts_match_the_network,
-    recipes_can_start,
     weights_load,
 )
+from deblur_cli.testing.recipes import recipes_can_start
 from deblur_cli.testing.storage import state_survives_a_file
 from deblur_cli.testing.structure import half_extent_is_exact
 
