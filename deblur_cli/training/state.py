@@ -21,7 +21,8 @@ class State:
     """The training state.
 
     learners : what learns, by name; the first is the network that restores
-    batch : batches of the epoch that are used up; loss_sums : by name, over the `loss_count` steps of the epoch so far
+    batch : batches of the epoch that are used up; loss_sums : by name, over as many steps of the epoch so far as
+        `loss_counts` says; a strategy may change its losses in the middle of an epoch
     seconds : the time trained so far; history : one row for each validation
     """
 
@@ -31,7 +32,7 @@ class State:
     epoch: int = 0
     batch: int = 0
     loss_sums: dict[str, float] = field(default_factory=dict)
-    loss_count: int = 0
+    loss_counts: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     best_loss: float = float("inf")
     history: list[Row] = field(default_factory=list)
@@ -52,17 +53,17 @@ class State:
         """Add up what a step found."""
         self.step += 1
         self.batch += batches
-        self.loss_count += 1
         for name, value in losses.items():
             self.loss_sums[name] = self.loss_sums.get(name, 0.0) + value
+            self.loss_counts[name] = self.loss_counts.get(name, 0) + 1
 
     def mean_losses(self) -> Row:
         """The losses of the epoch so far, by name."""
-        return {name: value / max(1, self.loss_count) for name, value in self.loss_sums.items()}
+        return {name: value / self.loss_counts[name] for name, value in self.loss_sums.items()}
 
     def end_epoch(self) -> None:
         """Go to the first batch of the next epoch."""
-        self.epoch, self.batch, self.loss_sums, self.loss_count = self.epoch + 1, 0, {}, 0
+        self.epoch, self.batch, self.loss_sums, self.loss_counts = self.epoch + 1, 0, {}, {}
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors of the state."""
@@ -77,7 +78,7 @@ class State:
 
     def scalars(self) -> dict[str, Any]:
         """The rest of the state, as JSON holds it."""
-        names = ("step", "epoch", "batch", "loss_sums", "loss_count", "seconds", "best_loss", "history")
+        names = ("step", "epoch", "batch", "loss_sums", "loss_counts", "seconds", "best_loss", "history")
         scalers = {learner.name: learner.scaler.state_dict() for learner in self.learners}
         return {name: getattr(self, name) for name in names} | {"scalers": scalers}
 
