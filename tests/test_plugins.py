@@ -50,7 +50,7 @@ def test_models_show_tells_all_about_one(run) -> None:
     for word in ("1,076,739", "30 px", "exact", "depth", "one of 2, 5, 10, 15", "recipe", "report", "MIT"):
         assert word in shown.out
     (facts,) = run("models", "show", "rednet30", "--json").json()
-    assert facts["recipes"]["report"]["loss"] == "logcosh"
+    assert facts["recipes"]["report"]["loss"] == {"logcosh": {"weight": 1.0, "scales": "finest"}}
     misspelt = run("models", "show", "rednet3")
     assert misspelt.code == 4
     assert "did you mean rednet30" in misspelt.err
@@ -69,7 +69,7 @@ def test_plugins_lists_what_each_brings(run) -> None:
 def test_a_sound_plugin_passes_its_check(run) -> None:
     checked = run("plugins", "check", "losses")
     assert checked.code == 0
-    assert checked.out.strip() == "losses: everything holds (4 losses)"
+    assert checked.out.strip() == "losses: everything holds (5 losses)"
     assert run("plugins", "check", "lossses").code == 4
     assert run("plugins", "check", "losses", env={"DEBLUR_PLUGINS_DISABLE": "losses"}).code == 4
 

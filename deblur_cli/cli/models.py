@@ -1,6 +1,6 @@
 """`deblur models`: what networks there are, without importing any of them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +12,6 @@ from deblur_cli.cli.parsing import HELP_NAMES, Command
 if TYPE_CHECKING:
     from deblur_cli.host.declarations import Model
     from deblur_cli.host.manager import Host
-    from deblur_cli.host.recipes import Recipe
 
 models = typer.Typer(
     invoke_without_command=True, context_settings=HELP_NAMES, rich_markup_mode="rich", add_completion=False
@@ -56,6 +55,15 @@ def list_models(
 @models.command(cls=Command, context_settings=HELP_NAMES)
 def show(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The model.", autocompletion=complete_models)],
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe",
+            metavar="NAME",
+            help="Print this recipe alone, as a file that deblur train --recipe FILE takes.",
+            show_default=False,
+        ),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -64,6 +72,7 @@ def show(
 
     deblur models show rednet30
     deblur models show rednet30 --json
+    deblur models show rednet30 --recipe fast > mine.toml
     """
     from deblur_cli.host.manager import Host
 
@@ -71,8 +80,11 @@ def show(
     if name not in host.models and name.rpartition(".")[0] in host.models:
         name = name.rpartition(".")[0]
     model = host.model(name)
+    if recipe is not None:
+        _show_recipe(host, model, recipe, json=json)
+        return
     facts = describe(host, name)
-    recipes = {key: _recipe(recipe) for key, recipe in model.recipes.items()}
+    recipes = {key: _recipe_values(host, model, key) for key in model.recipes}
     if json:
         console.json_line({**facts, "recipes": recipes})
         return
@@ -121,10 +133,74 @@ def _options(model: "Model") -> dict[str, dict[str, Any]]:
     }  # fmt: skip
 
 
-def _recipe(recipe: "Recipe") -> dict[str, Any]:
-    from dataclasses import asdict
+def _show_recipe(host: "Host", model: "Model", name: str, *, json: bool) -> None:
+    """One recipe, with the options of the network."""
+    from deblur_cli.training.choosing import choose_recipe, recipe_text
 
-    return asdict(recipe)
+    values = choose_recipe(host, model, name, ()).as_values()
+    if json:
+        console.json_line(values)
+    else:
+        console.result(recipe_text(values, model=model.name).rstrip("\n"))
+
+
+def _recipe_values(host: "Host", model: "Model", name: str) -> dict[str, Any]:
+    """The values of a recipe; those as declared where its loss is not there, which is among the model's problems."""
+    from deblur_cli.errors import DeblurError
+    from deblur_cli.host.recipe_values import as_values
+    from deblur_cli.training.choosing import choose_recipe
+
+    try:
+        return as_values(choose_recipe(host, model, name, ()).recipe)
+    except DeblurError:
+        return as_values(model.recipes[name])
+
+
+def _recipe_lines(name: str, recipe: Mapping[str, Any]) -> Iterator[str]:
+    """A recipe as a table: a row for each of its parts, in the words of --set."""
+    from dataclasses import fields
+
+    from deblur_cli.host.recipe_values import NONE
+    from deblur_cli.host.recipes import Recipe
+
+    recipe = {item.name: recipe.get(item.name, NONE) for item in fields(Recipe)}
+    single = {key: value for key, value in recipe.items() if not isinstance(value, Mapping)}
+    first = {key: single.pop(key) for key in ("epochs", "batch_size", "patch", "flips")}
+    summary = single.pop("summary")
+    yield _wrapped(f"{name}: {summary}" if summary else name, first="  recipe      ", rest=14)
+    yield _wrapped(_settings(first), first="    ", rest=4)
+    parts = ("loss", "optimizer", "schedule", "early_stopping", "strategy")
+    rows = [row for part in parts if part not in single for row in _part_rows(part, recipe[part])]
+    width = max(len(title) for title, _ in rows)
+    for title, settings in rows:
+        yield _wrapped(settings, first=f"    {title:<{width}}  ", rest=width + 6)
+    yield _wrapped(_settings(single), first="    ", rest=4)
+
+
+def _part_rows(title: str, part: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Title and settings of a part, then of the parts inside of it."""
+    single = {key: value for key, value in part.items() if not isinstance(value, Mapping)}
+    if single:
+        yield title, _settings(single)
+    for key in part:
+        if key not in single:
+            yield from _part_rows(f"{title}.{key}", part[key])
+
+
+def _settings(values: Mapping[str, Any]) -> str:
+    from deblur_cli.blur.toml_writer import toml_value
+
+    def shown(value: object) -> str:
+        return value if isinstance(value, str) and value else toml_value(value).replace(", ", ",")
+
+    return " ".join(f"{key}={shown(value)}" for key, value in values.items())
+
+
+def _wrapped(text: str, *, first: str, rest: int) -> str:
+    """Lines of 80 columns. first : begins the first of them; rest : blanks before the others"""
+    from textwrap import fill
+
+    return fill(text, 80, initial_indent=first, subsequent_indent=" " * rest, break_long_words=False, break_on_hyphens=False)  # fmt: skip
 
 
 def _row(name: str, facts: Mapping[str, Any]) -> tuple[str, ...]:
@@ -166,5 +242,12 @@ def _page(facts: Mapping[str, Any], recipes: Mapping[str, Mapping[str, Any]]) ->
         choices = f", one of {', '.join(map(str, option['choices']))}" if option["choices"] else ""
         lines.append(f"  option      {name} = {option['default']}{choices}: {option['help']}")
     for name, recipe in recipes.items():
-        lines.append(f"  recipe      {name}: {recipe['summary'] or recipe['loss']}")
+        lines += _recipe_lines(name, recipe)
+    if recipes:
+        example = next(iter(recipes))
+        lines += [
+            "  change      deblur train --set epochs=20 optimizer.lr=2e-4",
+            f"  as a file   deblur models show {facts['name']} --recipe {example} > mine.toml",
+            "              deblur train --recipe mine.toml",
+        ]
     return lines + [f"  problem     {problem}" for problem in facts["problems"]]

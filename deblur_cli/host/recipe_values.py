@@ -41,7 +41,10 @@ def from_values(values: Mapping[str, Any]) -> Recipe:
 
 def kind_of(value: Schedule | Strategy) -> str:
     """What values call the kind: its short name, or the import path of a plugin's own."""
-    own = type(value)
+    return _kind_name(type(value))
+
+
+def _kind_name(own: type[Schedule | Strategy]) -> str:
     return own.kind if own in (*SCHEDULES, *STRATEGIES) else f"{own.__module__}:{own.__qualname__}"
 
 
@@ -81,8 +84,8 @@ def refuse_unknown(declaration: type, name: str, *, where: str) -> None:
             SCHEDULES if issubclass(declaration, Schedule) else STRATEGIES
         )
         others = _having(name, kinds)
-        owner = f"{where}, {declaration.kind or 'of a kind of its own'},"
-        hint = f"; that is a part of {where}={' or '.join(kind.kind for kind in others)}" if others else hint
+        owner = f"{where}={_kind_name(declaration)}"
+        hint = f"; it belongs to {' and '.join(map(_kind_name, others))}" if others else hint
     raise DeclarationError(f"{owner} has no {name!r}{hint}")
 
 
@@ -209,8 +212,10 @@ def _simple(hint: Any, value: Any, *, where: str) -> Any:
         return hint(value)
     if hint not in TYPE_WORDS:  # a plugin's own type, which it checks itself
         return value
-    if hint is float and is_number(value) and abs(value) <= sys.float_info.max:
-        return float(value)
+    if hint is float and is_number(value):
+        if abs(value) <= sys.float_info.max:
+            return float(value)
+        raise DeclarationError(f"{where} is {value!r}; it must be a finite number")
     if is_int(value) if hint is int else type(value) is hint and hint is not float:
         return value
     raise DeclarationError(f"{where} is {value!r}; it must be {TYPE_WORDS[hint]}")

@@ -55,7 +55,7 @@ class Change:
             else:
                 _put(Recipe, values, self.keys, self.value, whole=values)
         except DeclarationError as error:
-            raise UsageError(f"--set {self.text}: {error}") from error
+            raise UsageError(f"--set {self.text}: {str(error).removeprefix('recipe.')}") from error
 
 
 def _read(text: str) -> Any:

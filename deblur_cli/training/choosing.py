@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from deblur_cli.host.checks import DeclarationError, near_or_all
 from deblur_cli.host.declarations import Model
 from deblur_cli.host.manager import Host
 from deblur_cli.host.recipe_values import Values, as_values, from_values
-from deblur_cli.host.recipes import Recipe
+from deblur_cli.host.recipes import Recipe, Term
 from deblur_cli.training.changes import Change
 
 RECIPE_FILE = "recipe.toml"
@@ -78,9 +78,10 @@ def change_recipe(host: Host, model: Model, chosen: Choice, settings: Sequence[s
     return chosen
 
 
-def recipe_text(values: Values, *, comment: str) -> str:
-    """A recipe as the text of a .toml file."""
-    return f"# {comment}\n{toml_document(values, nested=True)}"
+def recipe_text(values: Values, *, model: str) -> str:
+    """A recipe as the text of a .toml file. values : as `Choice.as_values` gives them; model : the network's name"""
+    comment = f"# To train by this: deblur train --data NAME -m {model} --recipe FILE\n"
+    return comment + toml_document(values, nested=True)
 
 
 def _read(model: Model, name: str) -> Values:
@@ -107,13 +108,17 @@ def _resolve(host: Host, model: Model, name: str, values: Values) -> Choice:
         recipe = from_values(rest)
         if not isinstance(options, Mapping):
             raise DeclarationError(f"model is {options!r}; it must be a table of the network's options")
-        for term in recipe.terms:
-            declared = host.loss(term.loss)
-            for option in term.options:
-                if option not in declared.options:
-                    known = ["weight", "scales", *declared.options]
-                    raise DeclarationError(f"loss.{term.loss} has no {option!r}{near_or_all(option, known)}")
-            declared.resolve_options(term.options)
-        return Choice(name=name, recipe=recipe, options=model.resolve_options(options))
+        terms = tuple(_with_all_options(host, term) for term in recipe.terms)
+        return Choice(name=name, recipe=replace(recipe, loss=terms), options=model.resolve_options(options))
     except DeclarationError as error:
         raise UsageError(str(error).removeprefix("recipe.")) from error
+
+
+def _with_all_options(host: Host, term: Term) -> Term:
+    """A term that says what it leaves to the loss's defaults, so that a saved recipe stays what it was."""
+    declared = host.loss(term.loss)
+    for option in term.options:
+        if option not in declared.options:
+            known = ["weight", "scales", *declared.options]
+            raise DeclarationError(f"loss.{term.loss} has no {option!r}{near_or_all(option, known)}")
+    return replace(term, options=declared.resolve_options(term.options))

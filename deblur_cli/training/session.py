@@ -181,10 +181,7 @@ def run_training(
                 "specs_sha256": material.specs,
             },
             pairs=pairs,
-            recipe=recipe_text(
-                as_values(recipe) | {"model": options},
-                comment=f"to train by this again: deblur train -m {model.name} --recipe FILE",
-            ),
+            recipe=recipe_text(as_values(recipe) | {"model": options}, model=model.name),
         )
     processes.from_first(None)  # run.json is there
     header = Header(
@@ -287,8 +284,16 @@ def _network(model: Model, options: Mapping[str, Any], request: Request, *, host
         except UsageError as error:
             raise UsageError(f"{error}; {hint}" if other else str(error)) from error
     elif request.recipe.start is not None:
-        import_object(request.recipe.start)(network)
+        _prepare(network, request.recipe.start)
     return network
+
+
+def _prepare(network: torch.nn.Module, start: str) -> None:
+    """What a recipe does with the fresh network."""
+    try:
+        import_object(start)(network)
+    except Exception as error:  # a stranger's code may raise anything
+        raise MissingError(f"start={start} of the recipe failed: {type(error).__name__}: {error}") from error
 
 
 def _warn_of_small(material: Material, crops: Crops, held: Held, warn: Callable[[str], None]) -> None:
