@@ -289,7 +289,8 @@ def _validate(
         "lr": lr,
         "train_loss": content,
     }
-    parts = {f"train_{name}": value for name, value in losses.items()} if len(losses) > 1 else {}
+    has_parts = len(losses) > 1 or len(state.learners) > 1  # with a critic there will be more
+    parts = {f"train_{name}": value for name, value in losses.items()} if has_parts else {}
     state.history.append(row | asdict(found) | parts)
     is_best = found.val_loss < state.best_loss
     state.best_loss = min(found.val_loss, state.best_loss)
