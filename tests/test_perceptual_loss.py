@@ -3,16 +3,22 @@
 The features are random but seeded, in files as torchvision publishes them: what ImageNet's would be worth is not asked.
 """
 
+import csv
+import hashlib
+import json
 import os
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from PIL import Image
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,6 +28,7 @@ from deblur_cli.host.manager import Host
 from deblur_cli.host.recipes import Recipe, Term
 from deblur_cli.losses.vgg import shapes
 from deblur_cli.training.objective import build_objective
+from deblur_cli.weights import read_header
 
 # Numbers of the convolutions in torchvision's files and their (outputs, inputs), written down from the paper's table.
 _HEAD = {0: (64, 3), 2: (64, 64), 5: (128, 64), 7: (128, 128), 10: (256, 128), 12: (256, 256), 14: (256, 256)}
@@ -349,3 +356,96 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     broken[3, 2, 1, 0] = float("nan")
     torch.save(changed(only_features(), {"features.5.weight": broken}), tmp_path / "vgg19.pth")
     refused(tmp_path / "vgg19.pth", UsageError, "features.5.weight holds values that are no numbers")
+
+
+TRAIN = ("train", "-m", "rednet30", "-o", "mine", "--steps", "2", "--device", "cpu", "--dtype", "float32")
+SMALL = ("--set", "model.depth=2", "model.width=8", "batch_size=2", "patch=16")
+MIXED = ("--set", "loss=mae", "loss.perceptual.weight=0.01")
+
+
+@pytest.fixture(scope="session")
+def pairs_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two pairs of 24x32 noise and its half."""
+    folder = tmp_path_factory.mktemp("pairs")
+    rng = np.random.default_rng(0)
+    for name in ("blur", "sharp"):
+        (folder / name).mkdir()
+    for i in range(2):
+        sharp = rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)
+        Image.fromarray(sharp).save(folder / "sharp" / f"{i}.png")
+        Image.fromarray(sharp // 2).save(folder / "blur" / f"{i}.png")
+    return folder
+
+
+def test_a_mixed_loss_trains_by_the_command_and_leaves_no_vgg_behind(
+    run: Callable[..., Any], vgg: Callable[[str], Path], pairs_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "files").mkdir()
+    file = tmp_path / "files/vgg.pth"
+    file.write_bytes(vgg("vgg19").read_bytes())
+    data = ("--data", pairs_folder)
+    done = run(*TRAIN, *data, *SMALL, *MIXED, "--vgg-weights", "files/vgg.pth")
+    assert done.code == 0, done.err
+    *_, row = csv.DictReader((tmp_path / "mine/metrics.csv").read_text().splitlines())
+    parts = [float(row[f"train_{name}"]) for name in ("mae", "perceptual")]
+    assert all(part > 0 for part in parts)
+    assert float(row["train_loss"]) == pytest.approx(sum(parts))
+
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    record = json.loads((tmp_path / "mine/run.json").read_text())
+    assert record["files"] == {"loss.perceptual.weights": {"path": str(file), "sha256": sha256}}
+    assert record["request"]["recipe"]["loss"]["perceptual"]["weights"] == str(file)
+    best, last = (tmp_path / "mine" / name / "weights.safetensors" for name in ("best", "last"))
+    assert read_header(best).recipe["loss"]["perceptual"]["weights"] == "vgg.pth"
+    network = {name for name in load_file(best) if not name.endswith("num_batches_tracked")}
+    assert not any(name.startswith(("features", "scale", "shift")) for name in network)
+    state = load_file(last.with_name("state.safetensors"))
+    assert all(name.startswith(("network.", "average.", "optimizer.network.")) for name in state)
+    assert sum(value.numel() for value in state.values()) < 50_000  # VGG's part alone has 1.7 million
+
+    resume = ("train", "--resume", "-o", "mine", "--steps", "3")
+    moved = file.rename(tmp_path / "moved.pth")
+    gone = run(*resume)
+    assert gone.code == 4
+    assert f"vgg19 weights {file}" in gone.err
+    assert "--vgg-weights FILE" in gone.err
+    other = dict(random_vgg("vgg19"), **{"features.0.bias": torch.ones(64)})
+    torch.save(other, file)
+    changed = run(*resume)
+    assert changed.code == 2
+    assert f'loss.perceptual.weights was "SHA-256 {sha256}", is "SHA-256 ' in changed.err
+    here = run(*resume, *MIXED, "--vgg-weights", "moved.pth")
+    assert here.code == 0, here.err
+    assert moved.is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--vgg-weights", "none.pth"), 2, "add it with --set loss.perceptual.weight=1"),
+        (
+            MIXED,
+            4,
+            "needs the weights of vgg19, which do not come with this program; give --vgg-weights FILE",
+        ),
+        ((*MIXED, "--vgg-weights", "none.pth"), 4, "none.pth"),
+        ((*MIXED, "--vgg-weights", "VGG16"), 2, "holds vgg16, not vgg19"),
+        ((*MIXED, "loss.perceptual.network=vgg11"), 2, "vgg19, vgg16"),
+        ((*MIXED, "loss.perceptual.norm=l3"), 2, "l2, l1"),
+    ],
+)
+def test_without_the_right_file_no_run_begins(
+    run: Callable[..., Any],
+    vgg: Callable[[str], Path],
+    pairs_folder: Path,
+    tmp_path: Path,
+    words: tuple[str, ...],
+    code: int,
+    said: str,
+) -> None:
+    given = [str(vgg("vgg16")) if word == "VGG16" else word for word in words]
+    done = run(*TRAIN, "--data", pairs_folder, *SMALL, *given)
+    assert (done.code, done.out) == (code, "")
+    assert said in done.err
+    assert len(done.err.splitlines()) == 1
+    assert not (tmp_path / "mine").exists()

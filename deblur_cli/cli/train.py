@@ -86,6 +86,15 @@ def train(
             show_default=False,
         ),
     ] = None,
+    vgg_weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--vgg-weights",
+            metavar="FILE",
+            help="What the loss perceptual compares pictures by: torchvision's vgg19 with its IMAGENET1K_V1 weights, .pth or .safetensors; vgg16 with --set loss.perceptual.network=vgg16. The loss is added with --set loss.perceptual.weight=1.",
+            show_default=False,
+        ),
+    ] = None,
     init: Annotated[
         str | None,
         typer.Option(
@@ -145,6 +154,7 @@ def train(
             recipe,
             preparation={"preset": preset, "blur": blur},
             settings=set_ or [],
+            vgg_weights=vgg_weights,
             budget=dict(zip(BUDGET, (epochs, steps, minutes), strict=True)),
             rest={
                 "seed": seed,

@@ -1,10 +1,12 @@
 """What `deblur train` is asked for, as the request that a training takes."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from deblur_cli.host.manager import Host
+    from deblur_cli.host.recipes import Recipe
     from deblur_cli.training.session import Request
 
 BUDGET = ("epochs", "steps", "minutes")
@@ -19,6 +21,7 @@ def fresh_request(
     *,
     preparation: dict[str, str | None],
     settings: list[str],
+    vgg_weights: Path | None,
     budget: dict[str, Any],
     rest: dict[str, Any],
 ) -> "tuple[Request, Path]":
@@ -39,7 +42,7 @@ def fresh_request(
         model=chosen.name,
         data=tuple(data),
         preparation=Preparation(**preparation),
-        recipe=choice.recipe,
+        recipe=_with_files(host, choice.recipe, vgg_weights),
         recipe_name=choice.name,
         options=choice.options,
         **budget,
@@ -70,11 +73,22 @@ def resumed_request(host: "Host", output: Path | None, typed: dict[str, Any]) ->
     if "save_every" in typed:
         saved["save_every_s"] = 60 * typed["save_every"]
     request = Request.from_values(saved, run=output)
-    _require_same_recipe(host, request, typed.get("recipe"), typed.get("set_") or [])
+    vgg_weights = typed.get("vgg_weights")  # may lie elsewhere by now; what is in it is compared later
+    request = replace(request, recipe=_with_files(host, request.recipe, vgg_weights))
+    _require_same_recipe(host, request, typed.get("recipe"), typed.get("set_") or [], vgg_weights)
     return request, output
 
 
-def _require_same_recipe(host: "Host", request: "Request", recipe: str | None, settings: list[str]) -> None:
+def _with_files(host: "Host", recipe: "Recipe", vgg_weights: Path | None) -> "Recipe":
+    """The recipe with the full paths of its files, those of --vgg-weights among them."""
+    from deblur_cli.training.loss_files import absolute_files, with_vgg_weights
+
+    return absolute_files(host, recipe if vgg_weights is None else with_vgg_weights(recipe, vgg_weights))
+
+
+def _require_same_recipe(
+    host: "Host", request: "Request", recipe: str | None, settings: list[str], vgg_weights: Path | None
+) -> None:
     """Let --recipe and --set be repeated; changes without a recipe are those of the run's own.
 
     Raises UsageError where they give another recipe.
@@ -90,6 +104,7 @@ def _require_same_recipe(host: "Host", request: "Request", recipe: str | None, s
         now = change_recipe(host, model, before, settings)
     else:
         now = choose_recipe(host, model, recipe, settings)
+    now = replace(now, recipe=_with_files(host, now.recipe, vgg_weights))
     if found := [*value_changes(before.as_values(), now.as_values())]:
         raise _kept("--set" if recipe is None else "--recipe", "; ".join(found))
 

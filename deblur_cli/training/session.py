@@ -24,6 +24,7 @@ from deblur_cli.training.crops import Crops
 from deblur_cli.training.engine import Ended, Job, Progress, train
 from deblur_cli.training.identity import Facts, differences, facts_of, pairs_listing
 from deblur_cli.training.learning import Learning, Placement
+from deblur_cli.training.loss_files import absolute_files, known_files, named_files, read_files
 from deblur_cli.training.material import Material, Preparation, open_material
 from deblur_cli.training.objective import build_objective
 from deblur_cli.training.processes import Processes
@@ -122,6 +123,7 @@ def run_training(
     spec = request.preparation.read(host)
     if spec is not None:
         request = replace(request, preparation=replace(request.preparation, text=spec.text))
+    request = replace(request, recipe=absolute_files(host, request.recipe))
     recipe = request.recipe
     material = open_material(host, request.data, spec=spec, only_sharp=request.preparation.blur is not None)
     multiple_of = model.geometry_for(options).multiple_of
@@ -151,12 +153,13 @@ def run_training(
     )
     steps = build_steps(recipe, learning)
     state = State.begin((learning.generator, *steps.learners), ema_decay=recipe.ema_decay)
+    files = read_files(host, recipe)
     pairs = pairs_listing(material, crops, held)
     facts = facts_of(
         model=model.name,
         options=options,
         learners=state.learners,
-        recipe=recipe,
+        recipe=known_files(host, recipe, files),
         settings={"seed": request.seed, "dtype": request.dtype, "init": request.init},
         specs=material.specs,
         held=held,
@@ -179,6 +182,7 @@ def run_training(
                 "train_pairs": len(material.train) - crops.num_left_out,
                 "val_pairs": len(material.val) - held.num_left_out,
                 "specs_sha256": material.specs,
+                "files": {option: asdict(file) for option, file in files.items()},
             },
             pairs=pairs,
             recipe=recipe_text(as_values(recipe) | {"model": options}, model=model.name),
@@ -190,7 +194,7 @@ def run_training(
         values=model.values.value,
         training_data=request.data,
         specs=material.specs,
-        recipe=as_values(recipe),
+        recipe=as_values(named_files(host, recipe)),
         run=hashlib.sha256((folder / "run.json").read_bytes()).hexdigest(),
         tool_version=__version__,
     )
