@@ -303,7 +303,10 @@ def test_the_command_that_is_killed_goes_on_with_resume(pictures: Path, tmp_path
         "--data", pictures / "pairs", "-m", "rednet30", "-o", "run", "--steps", 30, "--save-every", 0, *small
     )
     deadline = time.monotonic() + LONGEST_S
-    while not (run / "last.new").exists() or not (run / "last").exists():
+    while not (run / "last").exists():
+        assert begun.poll() is None, begun.communicate()[1]
+        time.sleep(0.01)  # its start takes seconds
+    while not (run / "last.new").exists():
         assert begun.poll() is None, begun.communicate()[1]
         assert time.monotonic() < deadline
     begun.kill()

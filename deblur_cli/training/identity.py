@@ -7,13 +7,18 @@ import csv
 import hashlib
 import io
 import json
+import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from deblur_cli.host.checks import DeclarationError
 from deblur_cli.host.recipe_values import as_values, from_values
 from deblur_cli.host.recipes import Recipe
+from deblur_cli.training.choosing import recipe_text
 from deblur_cli.training.crops import Crops
 from deblur_cli.training.learning import Learner
 from deblur_cli.training.material import Material
@@ -53,7 +58,7 @@ def facts_of(
 
     Parameters
     ----------
-    settings : what else decides the outcome, by the name of its option: seed, dtype, init
+    settings : what else decides the outcome, by the name of its option: seed, dtype, init, preset, blur
     specs : SHA-256 by name of the specs that make the pairs
     pairs : the listing of the pairs
     """
@@ -87,13 +92,53 @@ def differences(before: Facts, now: Facts, *, pairs_before: str, pairs: str) -> 
         found += _pair_changes(pairs_before, pairs) if known else ["the pairs are others"]
     elif before.get("specs_sha256") == now["specs_sha256"]:
         found += _content_changes(before.get("validation_sha256"), now["validation_sha256"])
-    return found if len(found) <= _MOST_SAID else [*found[:_MOST_SAID], f"and {len(found) - _MOST_SAID} more"]
+    return found
+
+
+def recipe_file_changes(file: Path, record: Mapping[str, Any]) -> list[str]:
+    """What the run's recipe file says otherwise than run.json: it is there to be copied, not to change the run by.
+
+    record : run.json, with the recipe and the network's options as they were when the run began
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    before = recipe_text(record["request"]["recipe"] | {"model": record["options"]}, model="")
+    try:
+        changes = [*value_changes(tomllib.loads(before), tomllib.loads(text))]
+    except (ValueError, RecursionError) as error:
+        return [f"{file.name} cannot be read: {error}"]
+    return [f"{file.name}: {change}" for change in changes]
+
+
+def tensor_changes(before: Mapping[str, Tensor], now: Mapping[str, Tensor]) -> list[str]:
+    """What networks have now and did not have in a checkpoint, by the names and shapes of their tensors."""
+    then, here = (
+        {name: list(value.shape) for name, value in tensors.items() if not name.startswith("optimizer.")}
+        for tensors in (before, now)
+    )
+    gone, new = ([name for name in one if name not in other] for one, other in ((then, here), (here, then)))
+    return [
+        *(f"the networks have no {name} any more" for name in gone),
+        *(f"the networks have a {name} that the checkpoint has not" for name in new),
+        *value_changes(then, {name: here.get(name, shape) for name, shape in then.items()}),
+    ]
+
+
+def at_most(found: Sequence[str]) -> list[str]:
+    """The first differences, and how many there are besides."""
+    return [
+        *found[:_MOST_SAID],
+        *([f"and {len(found) - _MOST_SAID} more"] if len(found) > _MOST_SAID else []),
+    ]
 
 
 def _with_defaults(facts: Facts) -> Facts:
-    """The facts in order, a recipe of an earlier version with what it did not have yet."""
-    named = ("model", "options", "parameters", "recipe", "seed", "dtype", "init", "specs_sha256")
-    chosen = {name: facts.get(name) for name in named}
+    """What can be compared value by value; a recipe of an earlier version with what it did not have yet."""
+    chosen = {
+        name: value for name, value in facts.items() if name not in ("pairs_sha256", "validation_sha256")
+    }
     try:
         return chosen | {"recipe": json.loads(json.dumps(as_values(from_values(facts["recipe"]))))}
     except (KeyError, TypeError, AttributeError, ValueError, DeclarationError):

@@ -19,10 +19,18 @@ from deblur_cli.host.recipe_values import as_values, from_values
 from deblur_cli.host.recipes import Flips, Recipe
 from deblur_cli.restore.devices import pick_device, pick_precision
 from deblur_cli.training.batches import Division
-from deblur_cli.training.choosing import recipe_text
+from deblur_cli.training.choosing import RECIPE_FILE, recipe_text
 from deblur_cli.training.crops import Crops
 from deblur_cli.training.engine import Ended, Job, Progress, train
-from deblur_cli.training.identity import Facts, differences, facts_of, pairs_listing
+from deblur_cli.training.identity import (
+    Facts,
+    at_most,
+    differences,
+    facts_of,
+    pairs_listing,
+    recipe_file_changes,
+    tensor_changes,
+)
 from deblur_cli.training.learning import Learning, Placement
 from deblur_cli.training.loss_files import absolute_files, known_files, named_files, read_files
 from deblur_cli.training.material import Material, Preparation, open_material
@@ -160,7 +168,13 @@ def run_training(
         options=options,
         learners=state.learners,
         recipe=known_files(host, recipe, files),
-        settings={"seed": request.seed, "dtype": request.dtype, "init": request.init},
+        settings={
+            "seed": request.seed,
+            "dtype": request.dtype,
+            "init": request.init,
+            "preset": request.preparation.preset,
+            "blur": request.preparation.blur,
+        },
         specs=material.specs,
         held=held,
         pairs=pairs,
@@ -168,7 +182,13 @@ def run_training(
     run = RunFolder(folder, facts=facts)
     environment = _environment(placement.device)
     if resume:
-        _refuse_another(run, run.facts(), facts, pairs)
+        _refuse_changes(
+            run,
+            [
+                *differences(run.facts(), facts, pairs_before=run.pairs(), pairs=pairs),
+                *recipe_file_changes(folder / RECIPE_FILE, run.read_record()),
+            ],
+        )
         _warn_of_changes(run.read_record()["environment"], environment, warn)
         if processes.is_first:
             run.tidy()
@@ -221,12 +241,11 @@ def run_training(
         return train(job, state, run=run, header=header, should_stop=should_stop, report=report)
 
 
-def _refuse_another(run: RunFolder, before: Facts, now: Facts, pairs: str) -> None:
-    """Raise UsageError where the run would go on as something else than it was."""
-    found = differences(before, now, pairs_before=run.pairs(), pairs=pairs)
+def _refuse_changes(run: RunFolder, found: Sequence[str]) -> None:
+    """Raise UsageError where the run would go on as something else than it was. found : what differs, in words"""
     if found:
         raise UsageError(
-            f"{run.path} cannot be resumed as something else: {'; '.join(found)}. "
+            f"{run.path} cannot be resumed as something else: {'; '.join(at_most(found))}. "
             "Put that back as it was, or begin a new run with another -o"
         )
 
@@ -237,7 +256,9 @@ def _go_on(state: State, run: RunFolder, facts: Facts, pairs: str, warn: Callabl
     if saved is None:
         warn(f"{run.path} was stopped before its first checkpoint; it begins anew")
         return
-    _refuse_another(run, saved.facts, facts, pairs)  # run.json may have been edited
+    # against the checkpoint too: run.json may have been edited
+    _refuse_changes(run, differences(saved.facts, facts, pairs_before=run.pairs(), pairs=pairs))
+    _refuse_changes(run, tensor_changes(saved.tensors, state.tensors()))
     try:
         state.restore(saved.tensors, saved.scalars)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
