@@ -100,7 +100,10 @@ def _check_sizes(outputs: Sequence[Tensor], sharp: Tensor) -> None:
 
 
 def _over_scales(term: Term, loss: LossFunction, outputs: Sequence[Tensor], sharp: Tensor) -> Tensor:
-    """A loss on the finest output or on all of them (MODELS 8.5). A network that returns one has one scale."""
+    """A loss on the finest output or on all of them (MODELS 8.5). A network that returns one has one scale.
+
+    S0's code, unlike its equation, adds up over the batch and divides by the channels twice: a weight of batch_size / 3.
+    """
     if term.scales is Scales.FINEST:
         return _number(term, loss(outputs[0], sharp))
     found = [_number(term, loss(output, reduced_to(sharp, output))) for output in outputs]
