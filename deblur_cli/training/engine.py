@@ -96,7 +96,7 @@ def train(
     clock = _Clock(state, job.learning.processes)
     saved_at = state.seconds
     moment = _moment(job, state)
-    if state.history and (moment.progress >= 1 or _is_over(job, moment)):  # resumed, with nothing left to do
+    if is_finished(job, state):
         row = state.history[-1]
         found = Validation(**{item.name: row[item.name] for item in fields(Validation)})
         report(_progress(state, moment, losses={}, lr=row["lr"], validation=found))
@@ -194,6 +194,12 @@ def _divided(blurry: torch.Tensor, sharp: torch.Tensor, *, size: int, division: 
 
 def _moment(job: Job, state: State) -> Moment:
     return job.budget.moment(state, job.recipe, batches_per_epoch=job.division.count(job.crops))
+
+
+def is_finished(job: Job, state: State) -> bool:
+    """Whether a training that is resumed has nothing left to do."""
+    moment = _moment(job, state)
+    return bool(state.history) and (moment.progress >= 1 or _is_over(job, moment))
 
 
 def _is_over(job: Job, moment: Moment) -> bool:
