@@ -412,5 +412,5 @@ def test_a_run_that_is_done_has_nothing_left_to_resume(pairs_folder: Path, tmp_p
     seen: list[int] = []
     assert train(wanted, tmp_path / "run") is Ended.DONE
     ended = train(wanted, tmp_path / "run", resume=True, report=lambda found: seen.append(found.step))
-    assert ended is Ended.DONE
+    assert ended is Ended.BEFORE
     assert seen == [rows_of(tmp_path / "run")[-1]["step"]]

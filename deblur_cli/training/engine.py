@@ -100,7 +100,7 @@ def train(
         row = state.history[-1]
         found = Validation(**{item.name: row[item.name] for item in fields(Validation)})
         report(_progress(state, moment, losses={}, lr=row["lr"], validation=found))
-        return Ended.BEFORE
+        return Ended.EARLY if _is_over(job, moment) else Ended.BEFORE
     while moment.progress < 1:
         if _is_over(job, moment):
             return Ended.EARLY
