@@ -273,21 +273,23 @@ class Drawing:
 def test_a_training_draws_again_at_most_every_half_minute_and_at_the_end(tmp_path: Path) -> None:
     target = tmp_path / "curves.png"
     drawing = Drawing(target)
-    drawing.live.finish()
-    assert not target.exists()  # nothing to draw yet
     seen = []
-    for drawing.now in (0.0, 29.0, 31.0, 40.0):
+    for drawing.now in (1.0, 29.0, 31.0, 60.0, 62.0):
         drawing.validate()
-        seen.append(target.read_bytes())
-    assert seen[0] == seen[1] != seen[2] == seen[3]
+        seen.append(target.read_bytes() if target.exists() else b"")
+    assert seen[0] == seen[1] == b""
+    assert seen[2] == seen[3] != seen[1]
+    assert seen[4] != seen[3]
+    drawing.now = 63.0
+    drawing.validate()
     drawing.live.finish()
-    assert target.read_bytes() != seen[3]
+    assert target.read_bytes() != seen[4]
     assert not drawing.warned
 
 
 def test_a_plot_that_fails_is_warned_of_once(tmp_path: Path) -> None:
     drawing = Drawing(tmp_path / "gone" / "curves.png")
-    for drawing.now in (0.0, 100.0):
+    for drawing.now in (100.0, 200.0):
         drawing.validate()
     drawing.live.finish()
     assert len(drawing.warned) == 1
@@ -299,7 +301,7 @@ def test_a_training_without_matplotlib_says_so_once_at_its_end(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     drawing = Drawing(tmp_path / "curves.png")
-    for drawing.now in (0.0, 100.0):
+    for drawing.now in (100.0, 200.0):
         drawing.validate()
     assert not drawing.warned
     drawing.live.finish()
@@ -312,6 +314,7 @@ def test_a_broken_library_is_no_reason_to_stop(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", broken)
     drawing = Drawing(tmp_path / "curves.png")
+    drawing.now = 100.0
     drawing.validate()
     assert drawing.warned == [f"{tmp_path / 'curves.png'} was not drawn: no font"]
     assert list(tmp_path.iterdir()) == []

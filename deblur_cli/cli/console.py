@@ -231,6 +231,34 @@ def share(description: str) -> Iterator[Callable[[float, str], None] | None]:
         yield lambda done, text: bars.update(task, completed=done, description=text)
 
 
+@contextmanager
+def status(description: str) -> Iterator[Callable[[float, str], None] | None]:
+    """A bar over one long job, and beside it what the job tells of itself; None where no bar is drawn.
+
+    The text is cut where the terminal ends. It tells the time left itself: the job knows better than the bar.
+
+    Yields
+    ------
+    report(share in [0, 1], text)
+    """
+    if is_quiet() or not is_terminal(sys.stderr):
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    columns = (
+        BarColumn(bar_width=16),
+        TextColumn("{task.percentage:.0f} %"),
+        TextColumn("{task.description}", markup=False),
+    )
+    with Progress(
+        *columns, console=Console(file=sys.stderr), transient=True, redirect_stdout=is_terminal(sys.stdout)
+    ) as bars:
+        task = bars.add_task(description, total=1.0)
+        yield lambda done, text: bars.update(task, completed=done, description=text)
+
+
 def _reporter(bars: "Progress", description: str) -> Callable[[int, int], None]:
     """A function that draws (done, total) as a task of its own, made at the first step of several."""
     tasks: list[TaskID] = []

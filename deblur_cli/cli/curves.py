@@ -40,7 +40,7 @@ def curves(
 
         deblur curves runs/* --by minutes -o compared.svg
     """
-    from deblur_cli.training.metrics_file import best_of, read_about, read_metrics
+    from deblur_cli.training.metrics_file import best_of, read_caption, read_metrics
     from deblur_cli.training.plots import FORMATS, Axis, Run, draw_curves
 
     if by not in tuple(Axis):
@@ -54,7 +54,7 @@ def curves(
         )
     folders = list({os.path.realpath(run): run for run in runs}.values())
     found = [
-        Run(name=name, rows=read_metrics(folder), about=read_about(folder))
+        Run(name=name, rows=read_metrics(folder), about=read_caption(folder))
         for folder, name in zip(folders, _names(folders), strict=True)
     ]
     draw_curves(found, output, by=Axis(by), format=format, overwrite=overwrite)

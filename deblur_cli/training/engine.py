@@ -39,7 +39,11 @@ class Ended(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What is reported after each step; `validation` only after an epoch. losses : by name, of the step or the epoch"""
+    """What is reported after each step; `validation` only after an epoch.
+
+    losses : by name, of the step or the epoch
+    restored : what the validation made of the crops held out, (H, W, 3) each; in the first process alone
+    """
 
     step: int
     epoch: int
@@ -49,6 +53,7 @@ class Progress:
     lr: float
     images_per_second: float
     validation: Validation | None = None
+    restored: Sequence[Pixels] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,8 +128,9 @@ def train(
         losses = state.mean_losses()
         if not _has_steps_left(job, state):
             state.end_epoch()
-        found = _validate(job, state, run, header, losses=losses, lr=_rate(job, moment), watch=watch)
-        report(_progress(state, moment, losses=losses, lr=_rate(job, moment), validation=found))
+        rate = _rate(job, moment)
+        found, restored = _validate(job, state, run, header, losses=losses, lr=rate, watch=watch)
+        report(_progress(state, moment, losses=losses, lr=rate, validation=found, restored=restored))
         clock.agree(state, False)  # before it is saved: time that is up stays up when the run is resumed
         _save(job, state, run, header)
         saved_at = state.seconds
@@ -245,6 +251,7 @@ def _progress(
     lr: float,
     images_per_second: float = 0.0,
     validation: Validation | None = None,
+    restored: Sequence[Pixels] = (),
 ) -> Progress:
     return Progress(
         step=state.step,
@@ -255,6 +262,7 @@ def _progress(
         lr=lr,
         images_per_second=images_per_second,
         validation=validation,
+        restored=restored,
     )
 
 
@@ -267,8 +275,8 @@ def _validate(
     losses: Losses,
     lr: float,
     watch: Watch | None,
-) -> Validation:
-    """Score the network; the first process does so and tells the others."""
+) -> tuple[Validation, Sequence[Pixels]]:
+    """Score the network; the first process does so and tells the others, but keeps what it restored."""
     learning = job.learning
     found = None
     restored: Sequence[Pixels] = ()
@@ -290,21 +298,28 @@ def _validate(
     content = sum(losses.get(term.loss, 0.0) for term in job.recipe.terms)
     row = {
         "step": state.step,
-        "epoch": state.epoch,
+        "epoch": state.epoch + _share_of_epoch(job, state),
         "seconds": round(state.seconds, 1),
         "lr": lr,
         "train_loss": content,
     }
     has_parts = len(losses) > 1 or len(state.learners) > 1  # with a critic there will be more
     parts = {f"train_{name}": value for name, value in losses.items()} if has_parts else {}
-    state.history.append(row | asdict(found) | parts)
+    state.history.append(row | parts | asdict(found))
     is_best = found.val_loss < state.best_loss
     state.best_loss = min(found.val_loss, state.best_loss)
     if learning.processes.is_first:
         run.write_metrics(state.history)
         if is_best:
-            run.write_best(state.evaluated.state_dict(), _with_steps(header, state))
-    return found
+            weights = state.evaluated.state_dict()
+            require_finite(weights, step=state.step, lr=learning.generator.lr, run=run)
+            run.write_best(weights, _with_steps(header, state))
+    return found, restored
+
+
+def _share_of_epoch(job: Job, state: State) -> float:
+    """How much of the epoch is done, where a training ends within one; else a whole 0."""
+    return round(state.batch / job.division.count(job.crops), 3) if state.batch else 0
 
 
 def _save(job: Job, state: State, run: RunFolder, header: Header) -> None:

@@ -50,21 +50,24 @@ def best_of(rows: Sequence[Row]) -> Row | None:
 
 
 def about_run(record: Mapping[str, Any]) -> str:
-    """What was trained on what, from run.json: "rednet30 on gopro, recipe fast, 16 validation pictures"."""
+    """What was trained on what, from run.json: "NAME on gopro by photo-mix, recipe fast"."""
     request = record["request"]
     prepared = next((value for key in ("blur", "preset") if (value := request["preparation"].get(key))), None)
     by = f" by {prepared}" if prepared else ""
+    data = ", ".join(Path(name).name or name for name in request["data"])
+    return f"{request['model']} on {data}{by}, recipe {request['recipe_name'] or 'of its own'}"
+
+
+def caption_of(record: Mapping[str, Any]) -> str:
+    """`about_run`, and what the scores are of."""
     count = record.get("validated_pictures", record["val_pairs"])
-    return (
-        f"{request['model']} on {', '.join(Path(name).name or name for name in request['data'])}{by}, "
-        f"recipe {request['recipe_name']}, {count} validation picture{'s' if count > 1 else ''} (centre crops)"
-    )
+    return f"{about_run(record)}, {count} validation picture{'s' if count > 1 else ''} (centre crops)"
 
 
-def read_about(run: Path) -> str:
-    """`about_run` of a run folder; empty where run.json does not say it."""
+def read_caption(run: Path) -> str:
+    """`caption_of` a run folder; empty where run.json does not say it."""
     try:
-        return about_run(json.loads((run / "run.json").read_text(encoding="utf-8")))
+        return caption_of(json.loads((run / "run.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return ""
 

@@ -117,29 +117,30 @@ class LiveCurves:
     ) -> None:
         self._target, self._about, self._rows = target, about, rows
         self._warn, self._clock = warn, clock
-        self._drawn_at = -np.inf
+        self._drawn_at = clock()
+        self._num_drawn = 0
         self._lacks_matplotlib = False
         self._works = True
 
     def update(self) -> None:
-        """Draw what there is, unless it was done a moment ago."""
-        if self._rows and self._clock() - self._drawn_at >= REDRAW_S:
+        """Draw what there is, unless that was done, or the training began, a moment ago."""
+        if self._clock() - self._drawn_at >= REDRAW_S:
             self._draw()
             self._drawn_at = self._clock()
 
     def finish(self) -> None:
         """Draw the last state."""
-        if self._rows:
-            self._draw()
+        self._draw()
         if self._lacks_matplotlib:
             self._warn(f"{self._target} was not drawn: {MISSING}")
 
     def _draw(self) -> None:
-        if not self._works:
+        if not self._works or len(self._rows) == self._num_drawn:
             return
         run = Run(name=self._target.resolve().parent.name, rows=self._rows, about=self._about)
         try:
             draw_curves([run], self._target)
+            self._num_drawn = len(self._rows)
         except MissingError:  # a matter of taste, not of failure: said at the end
             self._works, self._lacks_matplotlib = False, True
         except Exception as error:  # whatever a library for drawing may raise

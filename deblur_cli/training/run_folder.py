@@ -132,7 +132,11 @@ class RunFolder:
         text = io.StringIO()
         if rows:
             names = dict.fromkeys(chain.from_iterable(rows))  # a loss may appear later, such as a critic's
-            writer = csv.DictWriter(text, fieldnames=list(names), lineterminator="\n")
+            losses = [name for name in names if name.startswith("train_")]
+            others = [name for name in names if name not in losses]
+            at = others.index("val_loss")
+            ordered = [*others[:at], *losses, *others[at:]]
+            writer = csv.DictWriter(text, fieldnames=ordered, lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
         self._write_text("metrics.csv", text.getvalue())

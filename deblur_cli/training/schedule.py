@@ -32,6 +32,11 @@ class Budget:
             raise UsageError("give one of --epochs, --steps and --minutes, not several")
         return cls(epochs=epochs, steps=steps, minutes=minutes) if given else cls(epochs=recipe.epochs)
 
+    def in_words(self) -> str:
+        """Such as "20 epochs"."""
+        parts = (("epoch", self.epochs), ("step", self.steps), ("minute", self.minutes))
+        return next(f"{value:,.10g} {unit}{'s' * (value != 1)}" for unit, value in parts if value is not None)
+
     def moment(self, state: State, recipe: Recipe, *, batches_per_epoch: int) -> Moment:
         """Where the training stands."""
         losses = tuple(row["val_loss"] for row in state.history)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 CROP_PX = 256
 MAX_PICTURES = 16
+SSIM_PX = 11  # side of its window; smaller crops have no SSIM
 
 Pixels = NDArray[np.uint8]
 
@@ -51,10 +52,11 @@ def held_crops(pairs: "Sequence[Pair]", *, multiple_of: int) -> Held:
     PictureError : one of them cannot be read
     """
     sizes = [_fitting(pair).size() for pair in pairs]
-    usable = [number for number, size in enumerate(sizes) if min(size) >= multiple_of]
+    least = -(-SSIM_PX // multiple_of) * multiple_of
+    usable = [number for number, size in enumerate(sizes) if min(size) >= least]
     if not usable:
         raise MissingError(
-            f"none of the {len(pairs)} pairs held out for validation is large enough; it takes {multiple_of} px a side "
+            f"none of the {len(pairs)} pairs held out for validation is large enough; it takes {least} px a side "
             "without the margin of the blur"
         )
     spread = np.linspace(0, len(usable) - 1, min(len(usable), MAX_PICTURES)).round().astype(int)
