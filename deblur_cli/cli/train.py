@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from deblur_cli.cli import console
-from deblur_cli.cli.options import Device, Dtype, Json, ModelName, Preset, Quiet, Seed, Verbose, was_typed
+from deblur_cli.cli.options import Device, Json, ModelName, Preset, Quiet, Seed, Verbose, was_typed
 
 
 def train(
@@ -112,7 +112,41 @@ def train(
         ),
     ] = 0,
     device: Device = "auto",
-    dtype: Dtype = "auto",
+    dtype: Annotated[
+        str,
+        typer.Option(
+            "--dtype",
+            metavar="auto|float32|bfloat16|float16|float64",
+            help="Precision of the convolutions; parameters stay float32. auto takes bfloat16 where the hardware has it, float16 needs CUDA, float64 is for tests.",
+        ),
+    ] = "auto",
+    cache: Annotated[
+        str,
+        typer.Option(
+            "--cache",
+            metavar="none|memory|device",
+            help="Decoded pictures to keep: none, as many as 2 GiB of memory hold, or all of them on the device, where crops are then cut. Results are the same.",
+        ),
+    ] = "memory",
+    compile: Annotated[
+        bool,
+        typer.Option(
+            "--compile",
+            help="Compile the network: faster steps after a minute of compiling. Takes a C++ compiler. Critics are not compiled.",
+        ),
+    ] = False,
+    deterministic: Annotated[
+        bool,
+        typer.Option(
+            "--deterministic", help="The same bits each time on a GPU too; slower. A CPU does so anyway."
+        ),
+    ] = False,
+    channels_last: Annotated[
+        bool,
+        typer.Option(
+            "--channels-last/--no-channels-last", help="Memory format of pictures and weights, for speed."
+        ),
+    ] = True,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -121,7 +155,7 @@ def train(
 
     Every epoch is validated and saved; Ctrl-C saves too, and --resume goes on where it stopped.
     Validation looks at the same pictures in every run, blurred once by the seed of the preset.
-    A resumed run keeps its settings; --epochs, --steps or --minutes move its end, --workers, --device and --save-every may change.
+    A resumed run keeps its settings; --epochs, --steps or --minutes move its end, --workers, --device, --cache and --save-every may change.
 
     Examples:
 
@@ -162,6 +196,10 @@ def train(
                 "device": device,
                 "dtype": dtype,
                 "init": init,
+                "cache": cache,
+                "compile": compile,
+                "deterministic": deterministic,
+                "channels_last": channels_last,
                 "save_every_s": 60 * save_every,
             },
         )
@@ -177,6 +215,7 @@ def train(
             should_stop=lambda: stop.wanted,
             report=reporter,
             warn=console.warn,
+            tell=console.note,
         )
     if ended is Ended.STOPPED:
         console.note(f"stopped and saved; go on with: deblur train --resume -o {folder}")

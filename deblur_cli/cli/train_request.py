@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from deblur_cli.training.session import Request
 
 BUDGET = ("epochs", "steps", "minutes")
+_KEPT = frozenset(
+    ("data", "preset", "blur", "model", "init", "seed", "dtype", "compile", "deterministic", "channels_last")
+)
+_FREE = frozenset(("workers", "device", "cache"))
 
 
 def fresh_request(
@@ -64,12 +68,14 @@ def resumed_request(host: "Host", output: Path | None, typed: dict[str, Any]) ->
         raise UsageError("say which run to go on with: deblur train --resume -o RUN")
     saved = RunFolder(output).read_record()["request"]
     before = {**saved, **saved.get("preparation", {})}
-    for name in typed.keys() & {"data", "preset", "blur", "model", "init", "seed", "dtype"}:
+    for name in typed.keys() & _KEPT:
         if typed[name] != before.get(name):
-            raise _kept(f"--{name}", f"it was {_said(before.get(name))}, is {_said(typed[name])}")
+            raise _kept(
+                f"--{name.replace('_', '-')}", f"it was {_said(before.get(name))}, is {_said(typed[name])}"
+            )
     if typed.keys() & set(BUDGET):
         saved |= {name: typed.get(name) for name in BUDGET}
-    saved |= {name: typed[name] for name in typed.keys() & {"workers", "device"}}
+    saved |= {name: typed[name] for name in typed.keys() & _FREE}
     if "save_every" in typed:
         saved["save_every_s"] = 60 * typed["save_every"]
     request = Request.from_values(saved, run=output)

@@ -176,6 +176,8 @@ class Learning:
             _require_finite({f"the gradient of the {learner.name}": float(norm)})
         learner.scaler.step(learner.optimizer)
         learner.scaler.update()
+        if learner.scaler.is_enabled() and learner.scaler.get_scale() < 1:  # no scale is small enough
+            raise NotFiniteError(f"the gradient of the {learner.name}")
         return values
 
     def agree_on_statistics(self) -> None:

@@ -17,11 +17,14 @@ from deblur_cli.host.declarations import Model, import_object
 from deblur_cli.host.manager import Host
 from deblur_cli.host.recipe_values import as_values, from_values
 from deblur_cli.host.recipes import Flips, Recipe
-from deblur_cli.restore.devices import pick_device, pick_precision
+from deblur_cli.restore.devices import dtype_name, pick_device
+from deblur_cli.training.alarms import Watch
 from deblur_cli.training.batches import Division
 from deblur_cli.training.choosing import RECIPE_FILE, recipe_text
 from deblur_cli.training.crops import Crops
+from deblur_cli.training.device_cache import Cache, choose_cache, hold_on_device
 from deblur_cli.training.engine import Ended, Job, Progress, train
+from deblur_cli.training.failures import explained
 from deblur_cli.training.identity import (
     Facts,
     at_most,
@@ -35,6 +38,7 @@ from deblur_cli.training.learning import Learning, Placement
 from deblur_cli.training.loss_files import absolute_files, known_files, named_files, read_files
 from deblur_cli.training.material import Material, Preparation, open_material
 from deblur_cli.training.objective import build_objective
+from deblur_cli.training.precision import choose_placement, compiled, repeatable
 from deblur_cli.training.processes import Processes
 from deblur_cli.training.run_folder import RunFolder
 from deblur_cli.training.schedule import Budget
@@ -53,6 +57,9 @@ class Request:
     epochs, steps, minutes : at most one of them, instead of the recipe's epochs
     dtype : of the convolutions; parameters are float32 but for "float64"
     init : weights to start from
+    channels_last : the memory format; compile : whether to compile the network that is released
+    deterministic : whether to refuse operations that differ from run to run
+    cache : what is kept of decoded pictures, see Cache
     """
 
     model: str
@@ -69,6 +76,10 @@ class Request:
     device: str = "auto"
     dtype: str = "auto"
     init: str | None = None
+    channels_last: bool = True
+    compile: bool = False
+    deterministic: bool = False
+    cache: str = Cache.MEMORY
     save_every_s: float = 300.0
 
     def as_values(self) -> dict[str, Any]:
@@ -114,10 +125,12 @@ def run_training(
     should_stop: Callable[[], bool] = lambda: False,
     report: Callable[[Progress], None] = lambda progress: None,
     warn: Callable[[str], None] = lambda message: None,
+    tell: Callable[[str], None] = lambda message: None,
 ) -> Ended:
     """Train as asked; the run folder holds the result.
 
     processes : those that train together, None = this one alone
+    tell : is told what happens before the first step, where that takes time
 
     Raises
     ------
@@ -127,7 +140,12 @@ def run_training(
     processes = processes or Processes()
     model = host.model(request.model)
     options = _resolved(model, request.options)
-    placement = _placement(request)
+    cache = choose_cache(request.cache)
+    placement = choose_placement(
+        processes.own_device(pick_device(request.device)),
+        dtype=request.dtype,
+        channels_last=request.channels_last,
+    )
     spec = request.preparation.read(host)
     if spec is not None:
         request = replace(request, preparation=replace(request.preparation, text=spec.text))
@@ -143,9 +161,15 @@ def run_training(
         multiple_of=multiple_of,
         crops_per_pair=recipe.crops_per_pair,
         reuse=recipe.reuse,
+        cache_bytes=2 << 30 if cache is Cache.MEMORY else 0,
     )
     held = held_crops(material.val, multiple_of=multiple_of)
     _warn_of_small(material, crops, held, warn)
+    on_device = None
+    if cache is Cache.DEVICE:
+        on_device = hold_on_device(
+            crops, placement.device, processes=processes, workers=request.workers, tell=tell
+        )
     budget = Budget.choose(recipe, epochs=request.epochs, steps=request.steps, minutes=request.minutes)
     learning = Learning(
         generator=placement.learner(
@@ -159,6 +183,8 @@ def run_training(
         processes=processes,
         seed=request.seed,
     )
+    if request.compile:
+        learning.generator.forward = compiled(learning.generator.network, device=placement.device)
     steps = build_steps(recipe, learning)
     state = State.begin((learning.generator, *steps.learners), ema_decay=recipe.ema_decay)
     files = read_files(host, recipe)
@@ -180,7 +206,7 @@ def run_training(
         pairs=pairs,
     )
     run = RunFolder(folder, facts=facts)
-    environment = _environment(placement.device)
+    environment = _environment(placement)
     if resume:
         _refuse_changes(
             run,
@@ -236,9 +262,19 @@ def run_training(
         learning=learning,
         steps=steps,
         save_every_s=request.save_every_s,
+        on_device=on_device,
     )
-    with run.explaining_a_full_disk(), crops.keeping_patches(folder / "pool"):
-        return train(job, state, run=run, header=header, should_stop=should_stop, report=report)
+    watch = Watch(warn)
+    with (
+        repeatable(wanted=request.deterministic),
+        explained(recipe, patch=crops.patch, device=placement.device, run=run),
+        run.explaining_a_full_disk(),
+        crops.keeping_patches(folder / "pool"),
+    ):
+        ended = train(job, state, run=run, header=header, should_stop=should_stop, report=report, watch=watch)
+    if ended is not Ended.STOPPED:
+        watch.conclude()
+    return ended
 
 
 def _refuse_changes(run: RunFolder, found: Sequence[str]) -> None:
@@ -267,20 +303,6 @@ def _go_on(state: State, run: RunFolder, facts: Facts, pairs: str, warn: Callabl
             f"the checkpoint of {run.path} is damaged or of another version ({reason}); "
             "begin a new run with another -o"
         ) from error
-
-
-def _placement(request: Request) -> Placement:
-    """Where the networks go, in the precision asked for."""
-    device = pick_device(request.device)
-    if request.dtype == "float64":
-        return Placement(device=device, compute=torch.float64, parameters=torch.float64)
-    dtype = pick_precision(request.dtype, device=device).dtype
-    if dtype == torch.float16 and device.type != "cuda":
-        raise UsageError(
-            "gradients vanish in float16 unless they are scaled, which takes CUDA; train in bfloat16 or float32, "
-            "restore in float16 as you like"
-        )
-    return Placement(device=device, compute=dtype)
 
 
 def _resolved(model: Model, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -335,7 +357,7 @@ def _warn_of_small(material: Material, crops: Crops, held: Held, warn: Callable[
         )
 
 
-def _environment(device: torch.device) -> dict[str, Any]:
+def _environment(placement: Placement) -> dict[str, Any]:
     """What a result depends on besides the request."""
     return {
         "deblur_cli": __version__,
@@ -343,7 +365,8 @@ def _environment(device: torch.device) -> dict[str, Any]:
         "numpy": np.__version__,
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "device": str(device),
+        "device": str(placement.device),
+        "dtype": dtype_name(placement.compute),
         "threads": torch.get_num_threads(),
     }
 
