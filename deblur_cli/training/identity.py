@@ -158,7 +158,9 @@ def value_changes(before: Any, now: Any, where: str = "") -> Iterator[str]:
 
 
 def _said(value: Any) -> str:
-    return "not set" if value is None else json.dumps(value)
+    if value is None:
+        return "not set"
+    return "a table" if isinstance(value, dict) else json.dumps(value)
 
 
 def _pair_changes(before: str, now: str) -> Iterator[str]:
