@@ -4,6 +4,7 @@ import csv
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from deblur_cli.host.checks import DeclarationError
 from deblur_cli.host.manager import Host
 from deblur_cli.host.recipe_values import as_values, from_values
 from deblur_cli.host.schedules import Moment
-from deblur_cli.training.engine import Ended
+from deblur_cli.training.engine import Ended, Progress
 from deblur_cli.training.schedule import Budget
 from deblur_cli.training.session import Request, run_training
 from deblur_cli.training.state import State
@@ -344,6 +345,24 @@ def test_a_run_takes_and_logs_the_rates_of_its_schedule(
     assert [row["lr"] for row in rows] == pytest.approx(
         [lr * factor(row["step"], number) for number, row in enumerate(rows)]
     )  # the rate at the end of the epoch
+
+
+def test_the_rate_of_a_run_of_minutes_follows_the_clock_to_zero(pairs_folder: Path, tmp_path: Path) -> None:
+    recipe = Recipe(schedule=Cosine(), optimizer=Optimizer(lr=4e-3))
+    seen: list[Progress] = []
+    wanted = request(pairs_folder, recipe=recipe, minutes=0.01)
+    assert train(wanted, tmp_path / "run", report=seen.append) is Ended.DONE
+
+    def rate_after(found: Progress) -> float:
+        return 4e-3 * (1 + math.cos(math.pi * min(1.0, found.seconds / 0.6))) / 2
+
+    assert seen[0].lr == 4e-3
+    for before, now in pairwise(seen):
+        if before.validation is None and now.validation is None:  # a validation takes time too
+            assert now.lr == pytest.approx(rate_after(before), rel=1e-9)
+    *_, last_step = (found for found in seen if found.validation is None)
+    assert rows_of(tmp_path / "run")[-1]["lr"] == pytest.approx(rate_after(last_step), rel=1e-9, abs=1e-12)
+    assert train(wanted, tmp_path / "run", resume=True) is Ended.BEFORE  # its time is up for good
 
 
 def test_a_plateau_falls_by_the_validation_losses_of_the_run(pairs_folder: Path, tmp_path: Path) -> None:
