@@ -1,6 +1,5 @@
 """`deblur train`."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -111,6 +110,16 @@ def train(
             "--workers", metavar="N", min=0, help="Processes that read pictures; 0 reads in this one."
         ),
     ] = 0,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "--processes",
+            metavar="N",
+            min=1,
+            help="Processes that share each batch, as torchrun starts them; on CUDA each takes a GPU.",
+            show_default=False,
+        ),
+    ] = None,
     device: Device = "auto",
     dtype: Annotated[
         str,
@@ -167,59 +176,73 @@ def train(
 
         deblur train --data gopro my-pairs/ -m rednet30 --minutes 30 -o runs/first
     """
+    from deblur_cli.cli import launching
+    from deblur_cli.cli.errors import current_words
     from deblur_cli.cli.signals import stop_on_signals
     from deblur_cli.cli.train_request import BUDGET, fresh_request, resumed_request
     from deblur_cli.cli.training_progress import Reporter
     from deblur_cli.host.manager import Host
     from deblur_cli.training.engine import Ended
+    from deblur_cli.training.processes import require_samples_for_all
     from deblur_cli.training.session import run_training
 
     host = Host.discover()
-    if resume:
-        request, folder = resumed_request(
-            host, output, {name: ctx.params[name] for name in ctx.params if was_typed(ctx, name)}
-        )
-    else:
-        request, folder = fresh_request(
-            host,
-            output,
-            data,
-            model,
-            recipe,
-            preparation={"preset": preset, "blur": blur},
-            settings=set_ or [],
-            vgg_weights=vgg_weights,
-            budget=dict(zip(BUDGET, (epochs, steps, minutes), strict=True)),
-            rest={
-                "seed": seed,
-                "workers": workers,
-                "device": device,
-                "dtype": dtype,
-                "init": init,
-                "cache": cache,
-                "compile": compile,
-                "deterministic": deterministic,
-                "channels_last": channels_last,
-                "save_every_s": 60 * save_every,
-            },
-        )
-    title = f"training {request.model} on {', '.join(request.data)}, run folder {folder}"
-    with stop_on_signals() as stop, console.share("training") as bar:
-        reporter = Reporter(title, bar)
-        ended = run_training(
-            request,
-            folder,
-            host=host,
-            command=["deblur", *sys.argv[1:]],
-            resume=resume,
-            should_stop=lambda: stop.wanted,
-            report=reporter,
-            warn=console.warn,
-            tell=console.note,
-        )
-    if ended is Ended.STOPPED:
-        console.note(f"stopped and saved; go on with: deblur train --resume -o {folder}")
-        raise stop.as_exception()
+    with launching.one_voice() as together:
+        if resume:
+            request, folder = resumed_request(
+                host, output, {name: ctx.params[name] for name in ctx.params if was_typed(ctx, name)}
+            )
+        else:
+            request, folder = fresh_request(
+                host,
+                output,
+                data,
+                model,
+                recipe,
+                preparation={"preset": preset, "blur": blur},
+                settings=set_ or [],
+                vgg_weights=vgg_weights,
+                budget=dict(zip(BUDGET, (epochs, steps, minutes), strict=True)),
+                rest={
+                    "seed": seed,
+                    "workers": workers,
+                    "device": device,
+                    "dtype": dtype,
+                    "init": init,
+                    "cache": cache,
+                    "compile": compile,
+                    "deterministic": deterministic,
+                    "channels_last": channels_last,
+                    "save_every_s": 60 * save_every,
+                },
+            )
+        folder = together.from_first(folder)  # where it was chosen, not all need have found the same
+        if processes is not None and processes > 1 and together.count == 1:
+            require_samples_for_all(processes, batch_size=request.recipe.batch_size)
+            words = [*current_words(), *(() if output else ("-o", str(folder)))]
+            launching.launch(words, count=processes, folder=folder)
+            return
+        title = f"training {request.model} on {', '.join(request.data)}, run folder {folder}"
+        with stop_on_signals(launcher=launching.launcher()) as stop, console.share("training") as bar:
+            launching.say_ready()
+            reporter = Reporter(title, bar)
+            ended = run_training(
+                request,
+                folder,
+                host=host,
+                command=["deblur", *current_words()],
+                resume=resume,
+                processes=together,
+                should_stop=lambda: stop.wanted,
+                report=reporter,
+                warn=console.warn,
+                tell=console.note,
+            )
+        if ended is Ended.STOPPED:
+            console.note(f"stopped and saved; go on with: {launching.how_to_go_on(folder, together.count)}")
+            if together.is_first:  # an exit code of its own would end this one before it has saved
+                raise stop.as_exception()
+            return
     if ended is Ended.BEFORE:
         console.note(
             f"{folder} is finished since step {reporter.step}; move its end with --epochs, --steps or --minutes"

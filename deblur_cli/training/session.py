@@ -39,7 +39,7 @@ from deblur_cli.training.loss_files import absolute_files, known_files, named_fi
 from deblur_cli.training.material import Material, Preparation, open_material
 from deblur_cli.training.objective import build_objective
 from deblur_cli.training.precision import choose_placement, compiled, repeatable
-from deblur_cli.training.processes import Processes
+from deblur_cli.training.processes import Processes, require_samples_for_all
 from deblur_cli.training.run_folder import RunFolder
 from deblur_cli.training.schedule import Budget
 from deblur_cli.training.state import State
@@ -151,6 +151,7 @@ def run_training(
         request = replace(request, preparation=replace(request.preparation, text=spec.text))
     request = replace(request, recipe=absolute_files(host, request.recipe))
     recipe = request.recipe
+    require_samples_for_all(processes.count, batch_size=recipe.batch_size)
     material = open_material(host, request.data, spec=spec, only_sharp=request.preparation.blur is not None)
     multiple_of = model.geometry_for(options).multiple_of
     crops = Crops(
@@ -206,7 +207,7 @@ def run_training(
         pairs=pairs,
     )
     run = RunFolder(folder, facts=facts)
-    environment = _environment(placement)
+    environment = _environment(placement, processes)
     if resume:
         _refuse_changes(
             run,
@@ -269,7 +270,7 @@ def run_training(
         repeatable(wanted=request.deterministic),
         explained(recipe, patch=crops.patch, device=placement.device, run=run),
         run.explaining_a_full_disk(),
-        crops.keeping_patches(folder / "pool"),
+        crops.keeping_patches(folder / "pool", is_first=processes.is_first),
     ):
         ended = train(job, state, run=run, header=header, should_stop=should_stop, report=report, watch=watch)
     if ended is not Ended.STOPPED:
@@ -357,7 +358,7 @@ def _warn_of_small(material: Material, crops: Crops, held: Held, warn: Callable[
         )
 
 
-def _environment(placement: Placement) -> dict[str, Any]:
+def _environment(placement: Placement, processes: Processes) -> dict[str, Any]:
     """What a result depends on besides the request."""
     return {
         "deblur_cli": __version__,
@@ -368,6 +369,7 @@ def _environment(placement: Placement) -> dict[str, Any]:
         "device": str(placement.device),
         "dtype": dtype_name(placement.compute),
         "threads": torch.get_num_threads(),
+        "processes": processes.count,
     }
 
 
