@@ -60,7 +60,7 @@ def part_of(declaration: type, name: str, value: object) -> type | None:
     value : of the field, from which the kind of a schedule or strategy is known
     """
     hint = _required(get_type_hints(declaration)[name])
-    if hint is Schedule or hint is Strategy:
+    if _has_kinds(hint):
         return _kind(hint, value.get("kind") if isinstance(value, Mapping) else value, where=name)
     if isinstance(hint, type) and is_dataclass(hint):
         return hint
@@ -178,7 +178,7 @@ def _value(hint: Any, value: Any, *, where: str) -> Any:
         if not isinstance(value, list | tuple):
             raise DeclarationError(f"{where} is {value!r}; it must be an array, such as [0.9, 0.99]")
         return tuple(_value(get_args(hint)[0], item, where=where) for item in value)
-    if hint is Schedule or hint is Strategy:
+    if _has_kinds(hint):
         return _of_kind(hint, value, where=where)
     if isinstance(hint, type) and is_dataclass(hint):
         if not isinstance(value, Mapping):
@@ -195,6 +195,10 @@ def _required(hint: Any) -> Any:
     if get_origin(hint) in (Union, types.UnionType):
         return next(choice for choice in get_args(hint) if choice is not type(None))
     return hint
+
+
+def _has_kinds(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, Schedule | Strategy)
 
 
 def _is_table(hint: Any) -> bool:
@@ -230,7 +234,8 @@ def _of_kind(base: type, value: Any, *, where: str) -> Any:
 
 def _kind(base: type, name: object, *, where: str) -> type:
     """The class that a kind names: by its short name, or by its import path where it is a plugin's own."""
-    kinds: dict[str, type] = {item.kind: item for item in (SCHEDULES if base is Schedule else STRATEGIES)}
+    every: tuple[type[Schedule | Strategy], ...] = (*SCHEDULES, *STRATEGIES)
+    kinds = {item.kind: item for item in every if issubclass(item, base)}
     if isinstance(name, str) and (name in kinds or ":" in name):
         return kinds.get(name) or _imported(base, name, where=where)
     raise DeclarationError(

@@ -7,7 +7,15 @@ from typing import Any
 
 from deblur_cli.errors import UsageError
 from deblur_cli.host.checks import DeclarationError, near_or_all
-from deblur_cli.host.recipe_values import NONE, Values, as_values, from_values, part_of, refuse_unknown
+from deblur_cli.host.recipe_values import (
+    NONE,
+    Values,
+    as_values,
+    from_values,
+    names_of,
+    part_of,
+    refuse_unknown,
+)
 from deblur_cli.host.recipes import Recipe
 from deblur_cli.host.schedules import Schedule
 from deblur_cli.host.strategies import Strategy
@@ -72,7 +80,7 @@ def _put(
     """Set one value of a declaration's, or deeper inside of it. where : the way here; whole : all values of the recipe"""
     name, *rest = keys
     here = f"{where}.{name}" if where else name
-    if declaration is Recipe and name in whole["model"]:
+    if declaration is Recipe and name in whole["model"] and name not in names_of(Recipe):
         raise DeclarationError(f"a recipe has no {name!r}; did you mean model.{name}?")
     if declaration is not dict:
         refuse_unknown(declaration, name, where=where)
@@ -80,15 +88,15 @@ def _put(
         if name == "kind" and issubclass(declaration, Schedule | Strategy) and value != table.get("kind"):
             table.clear()  # what else is there belongs to the former kind
         table[name] = value
-        if declaration is dict and value == NONE:
-            del table[name]
         return
     inside = table.get(name, NONE)
     part = None if declaration is dict else part_of(declaration, name, inside)
     if part is None:
         raise DeclarationError(f"{here} is a single value and has no {rest[0]!r}; set {here} itself")
-    if isinstance(inside, str):  # a part that is absent comes to be; a kind alone becomes a table
-        inside = table[name] = {"kind": inside} if inside != NONE else _fresh(here, whole)
+    if inside == NONE:  # a part that is absent comes to be
+        inside = table[name] = _fresh(here, whole)
+    elif isinstance(inside, str) and issubclass(part, Schedule | Strategy):  # a kind alone
+        inside = table[name] = {"kind": inside}
     if not isinstance(inside, dict):
         raise DeclarationError(f"{here} is {inside!r} and has no {rest[0]!r}")
     _put(part, inside, rest, value, whole=whole, where=here)
@@ -115,10 +123,7 @@ def _put_loss(values: Values, keys: Sequence[str], value: Any) -> None:
     elif len(rest) > 1:
         raise DeclarationError(f"loss.{name}.{rest[0]} is a single value and has no {rest[1]!r}")
     else:
-        term = terms.setdefault(name, {})
-        term[rest[0] if rest else "weight"] = value
-        if value == NONE:
-            del term[rest[0]]
+        terms.setdefault(name, {})[rest[0] if rest else "weight"] = value
 
 
 def _put_option(options: Values, keys: Sequence[str], value: Any) -> None:
