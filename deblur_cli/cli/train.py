@@ -156,6 +156,13 @@ def train(
             "--channels-last/--no-channels-last", help="Memory format of pictures and weights, for speed."
         ),
     ] = True,
+    tensorboard: Annotated[
+        bool,
+        typer.Option(
+            "--tensorboard",
+            help="Write events for TensorBoard to RUN/events: tensorboard --logdir RUN/events.",
+        ),
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -209,11 +216,12 @@ def train(
                     "device": device,
                     "dtype": dtype,
                     "init": init,
+                    "save_every_s": 60 * save_every,
                     "cache": cache,
                     "compile": compile,
                     "deterministic": deterministic,
                     "channels_last": channels_last,
-                    "save_every_s": 60 * save_every,
+                    "tensorboard": tensorboard,
                 },
             )
         folder = together.from_first(folder)  # where it was chosen, not all need have found the same
@@ -222,8 +230,8 @@ def train(
             words = [*current_words(), *(() if output else ("-o", str(folder)))]
             launching.launch(words, count=processes, folder=folder)
             return
-        title = f"training {request.model} on {', '.join(request.data)}, run folder {folder}"
-        with stop_on_signals(launcher=launching.launcher()) as stop, console.share("training") as bar:
+        title = f"{'going on with' if resume else 'training'} {folder}"
+        with stop_on_signals(launcher=launching.launcher()) as stop, console.status("training") as bar:
             launching.say_ready()
             reporter = Reporter(title, bar)
             ended = run_training(
@@ -235,6 +243,7 @@ def train(
                 processes=together,
                 should_stop=lambda: stop.wanted,
                 report=reporter,
+                begin=reporter.begin,
                 warn=console.warn,
                 tell=console.note,
             )

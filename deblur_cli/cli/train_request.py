@@ -13,7 +13,7 @@ BUDGET = ("epochs", "steps", "minutes")
 _KEPT = frozenset(
     ("data", "preset", "blur", "model", "init", "seed", "dtype", "compile", "deterministic", "channels_last")
 )
-_FREE = frozenset(("workers", "device", "cache"))
+_FREE = frozenset(("workers", "device", "cache", "tensorboard"))
 
 
 def fresh_request(

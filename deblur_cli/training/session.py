@@ -3,7 +3,9 @@
 import hashlib
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,8 @@ from deblur_cli.training.batches import Division
 from deblur_cli.training.choosing import RECIPE_FILE, recipe_text
 from deblur_cli.training.crops import Crops
 from deblur_cli.training.device_cache import Cache, choose_cache, hold_on_device
-from deblur_cli.training.engine import Ended, Job, Progress, train
+from deblur_cli.training.engine import Ended, Job, Progress, is_finished, train
+from deblur_cli.training.event_log import require_tensorboard
 from deblur_cli.training.failures import explained
 from deblur_cli.training.identity import (
     Facts,
@@ -37,11 +40,13 @@ from deblur_cli.training.identity import (
 from deblur_cli.training.learning import Learning, Placement
 from deblur_cli.training.loss_files import absolute_files, known_files, named_files, read_files
 from deblur_cli.training.material import Material, Preparation, open_material
+from deblur_cli.training.metrics_file import about_run
 from deblur_cli.training.objective import build_objective
 from deblur_cli.training.precision import choose_placement, compiled, repeatable
 from deblur_cli.training.processes import Processes, require_samples_for_all
 from deblur_cli.training.run_folder import RunFolder
 from deblur_cli.training.schedule import Budget
+from deblur_cli.training.showing import Beginning, showing
 from deblur_cli.training.state import State
 from deblur_cli.training.strategies import build_steps
 from deblur_cli.training.validation import Held, held_crops
@@ -60,6 +65,7 @@ class Request:
     channels_last : the memory format; compile : whether to compile the network that is released
     deterministic : whether to refuse operations that differ from run to run
     cache : what is kept of decoded pictures, see Cache
+    tensorboard : whether events for it are written
     """
 
     model: str
@@ -80,6 +86,7 @@ class Request:
     compile: bool = False
     deterministic: bool = False
     cache: str = Cache.MEMORY
+    tensorboard: bool = False
     save_every_s: float = 300.0
 
     def as_values(self) -> dict[str, Any]:
@@ -126,11 +133,13 @@ def run_training(
     report: Callable[[Progress], None] = lambda progress: None,
     warn: Callable[[str], None] = lambda message: None,
     tell: Callable[[str], None] = lambda message: None,
+    begin: Callable[[Beginning], None] = lambda beginning: None,
 ) -> Ended:
     """Train as asked; the run folder holds the result.
 
     processes : those that train together, None = this one alone
     tell : is told what happens before the first step, where that takes time
+    begin : is told what is trained on what, when all is known to fit
 
     Raises
     ------
@@ -138,6 +147,8 @@ def run_training(
     UsageError : the request contradicts itself or the run folder
     """
     processes = processes or Processes()
+    if request.tensorboard:
+        require_tensorboard()
     model = host.model(request.model)
     options = _resolved(model, request.options)
     cache = choose_cache(request.cache)
@@ -207,7 +218,18 @@ def run_training(
         pairs=pairs,
     )
     run = RunFolder(folder, facts=facts)
-    environment = _environment(placement, processes)
+    environment = _environment(placement, processes) | _versions(host, model)
+    record = {
+        "command": list(command),
+        "request": request.as_values(),
+        "options": options,
+        "environment": environment,
+        "train_pairs": len(material.train) - crops.num_left_out,
+        "val_pairs": len(material.val) - held.num_left_out,
+        "validated_pictures": len(held.crops),
+        "specs_sha256": material.specs,
+        "files": {option: asdict(file) for option, file in files.items()},
+    }
     if resume:
         _refuse_changes(
             run,
@@ -221,16 +243,7 @@ def run_training(
             run.tidy()
     elif processes.is_first:
         run.begin(
-            {
-                "command": list(command),
-                "request": request.as_values(),
-                "options": options,
-                "environment": environment,
-                "train_pairs": len(material.train) - crops.num_left_out,
-                "val_pairs": len(material.val) - held.num_left_out,
-                "specs_sha256": material.specs,
-                "files": {option: asdict(file) for option, file in files.items()},
-            },
+            record,
             pairs=pairs,
             recipe=recipe_text(as_values(recipe) | {"model": options}, model=model.name),
         )
@@ -266,13 +279,40 @@ def run_training(
         on_device=on_device,
     )
     watch = Watch(warn)
+    begin(
+        Beginning(
+            about=about_run(record),
+            parameters=sum(value.numel() for value in learning.generator.network.parameters()),
+            train_pairs=len(material.train) - crops.num_left_out,
+            val_pairs=len(material.val) - held.num_left_out,
+            validated=len(held.crops),
+            compute=f"{placement.device}, {dtype_name(placement.compute)}",
+            budget=budget.in_words(),
+            losses=tuple(term.loss for term in recipe.terms),
+            step=state.step,
+        )
+    )
     with (
         repeatable(wanted=request.deterministic),
         explained(recipe, patch=crops.patch, device=placement.device, run=run),
         run.explaining_a_full_disk(),
         crops.keeping_patches(folder / "pool", is_first=processes.is_first),
+        nullcontext(report)
+        if is_finished(job, state)  # what it has shown stays as it is
+        else showing(
+            folder,
+            job,
+            state,
+            record=record,
+            pairs=material.train,
+            with_events=request.tensorboard,
+            report=report,
+            warn=warn,
+        ) as report_and_show,
     ):
-        ended = train(job, state, run=run, header=header, should_stop=should_stop, report=report, watch=watch)
+        ended = train(
+            job, state, run=run, header=header, should_stop=should_stop, report=report_and_show, watch=watch
+        )
     if ended is not Ended.STOPPED:
         watch.conclude()
     return ended
@@ -371,6 +411,16 @@ def _environment(placement: Placement, processes: Processes) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "processes": processes.count,
     }
+
+
+def _versions(host: Host, model: Model) -> dict[str, str]:
+    """Of what makes pictures and networks, besides PyTorch; what a processor can do decides on last digits."""
+    plugin = host.plugin_of(model)
+    found = {"plugin": " ".join(filter(None, (plugin.distribution or plugin.name, plugin.version)))}
+    for name in ("pillow", "opencv-python", "opencv-python-headless"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found | {"cpu": torch.backends.cpu.get_cpu_capability()}
 
 
 def _warn_of_changes(before: Mapping[str, Any], now: Mapping[str, Any], warn: Callable[[str], None]) -> None:
