@@ -90,7 +90,7 @@ def train(
         typer.Option(
             "--vgg-weights",
             metavar="FILE",
-            help="What the loss perceptual compares pictures by: torchvision's vgg19 with its IMAGENET1K_V1 weights, .pth or .safetensors; vgg16 with --set loss.perceptual.network=vgg16. The loss is added with --set loss.perceptual.weight=1.",
+            help="What the loss perceptual sees with: torchvision's file of vgg19 (IMAGENET1K_V1), .pth or .safetensors; of vgg16 where the recipe says so.",
             show_default=False,
         ),
     ] = None,
