@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -58,6 +58,8 @@ PROCESSES.set_forkserver_preload(
         "cv2",
         "torch._dynamo",  # which the first optimiser imports
         "skimage.metrics",
+        "matplotlib.figure",
+        "matplotlib.backends.backend_agg",
         "deblur_cli.training.session",
         "deblur_cli.training.strategies.supervised",
         "deblur_cli.training.strategies.wasserstein_gp",
@@ -136,27 +138,31 @@ class Victim:
     """A training in a process of its own; the processes that it starts are in its group."""
 
     def __init__(self, wanted: Request, folder: Path) -> None:
+        saved = RunFolder(folder).read_last()
+        self._before = 0 if saved is None else saved.scalars["step"]
         self._heard, theirs = PROCESSES.Pipe(duplex=False)
         self.process = PROCESSES.Process(
             target=_train, args=(wanted.as_values(), folder, theirs, multiprocessing.get_start_method())
         )
         self.process.start()
         theirs.close()
-        self.wait_for(1)
+        assert self._hear() == 0  # it has started
+
+    def _hear(self) -> int:
+        assert self._heard.poll(LONGEST_S), "the training stands still"
+        step: int = self._heard.recv()
+        return step
 
     def wait_for(self, steps: int) -> None:
-        """Wait until it has told of so many steps more; the first thing it tells is that it has started."""
-        for _ in range(steps):
-            assert self._heard.poll(LONGEST_S), "the training stands still"
-            self._heard.recv()
+        """Wait until it has told of so many steps; see that it has gone on from its checkpoint."""
+        for number in range(steps):
+            step = self._hear()
+            assert number or step - self._before in (0, 1)  # 0: only the validation was missing
 
     def finish(self) -> None:
         """Let it come to its end."""
-        while self._heard.poll(LONGEST_S):
-            try:
-                self._heard.recv()
-            except EOFError:
-                break
+        with suppress(EOFError):
+            self.wait_for(sys.maxsize)
         self.process.join(LONGEST_S)
         assert self.process.exitcode == 0
 

@@ -370,7 +370,9 @@ def test_what_a_killed_run_left_behind_is_cleared_away(here: Path, run) -> None:
     for folder in (mine, mine / "last.old", mine / "best"):
         (folder / ".deblur-0123456789ab.part").write_bytes(b"half")
     assert run("photos/1.png", "-m", "mine", "-o", "restored.png").code == 0  # between the renames too
-    assert run("train", "--resume", "-o", "mine").code == 0
+    done = run("train", "--resume", "-o", "mine")
+    assert done.code == 0, done.err
+    assert "begins anew" not in done.err
     assert_whole(mine, here / "whole")
     names = {path.name for path in mine.rglob("*")}
     assert not {name for name in names if name.startswith((".deblur", "last."))}
