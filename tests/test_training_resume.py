@@ -319,6 +319,19 @@ def test_how_often_it_is_saved_may_change(here: Path, run) -> None:
     assert_whole(here / "mine", here / "whole")
 
 
+def test_the_weights_that_a_run_started_from_may_be_gone(
+    here: Path, run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(here)
+    wanted = request(init="whole/best/weights.safetensors", steps=3)
+    train(wanted, here / "tuned")
+    train(wanted, here / "stopped", stop_at=1)
+    (here / "whole/best/weights.safetensors").unlink()
+    done = run("train", "--resume", "-o", "stopped")
+    assert done.code == 0, done.err
+    assert_whole(here / "stopped", here / "tuned")
+
+
 # Checkpoints
 
 

@@ -183,9 +183,12 @@ def run_training(
             crops, placement.device, processes=processes, workers=request.workers, tell=tell
         )
     budget = Budget.choose(recipe, epochs=request.epochs, steps=request.steps, minutes=request.minutes)
+    started = request
+    if resume and RunFolder(folder).has_checkpoint():
+        started = replace(request, init=None)  # these weights are no longer needed, and may be gone
     learning = Learning(
         generator=placement.learner(
-            "network", _network(model, options, request, host=host), recipe.optimizer
+            "network", _network(model, options, started, host=host), recipe.optimizer
         ),
         objective=build_objective(
             host, recipe, values=model.values, device=placement.device, dtype=placement.parameters
