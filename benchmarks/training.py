@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stderr
 from dataclasses import dataclass, field, replace
-from multiprocessing import active_children, get_context
+from multiprocessing import active_children, get_context, get_start_method, set_start_method
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -174,7 +174,7 @@ def _first_step(*words: str, environ: Mapping[str, str], clock: Clock, to_the_en
         said = []
         for line in process.stderr:
             said.append(line)
-            if line.startswith("training ") and not to_the_end:
+            if line.startswith("step ") and not to_the_end:
                 process.kill()
                 break
         else:
@@ -210,7 +210,9 @@ def _memory(pairs: Path, home: Path, *, first: int, last: int) -> list[Row]:
     for number, (name, changes) in enumerate(kinds.items()):
         base = Request(model=MODEL.name, data=(), recipe=recipe, options=MODEL.tiny, steps=last, device="cpu")
         request = replace(base, dtype="float32", **changes).as_values()
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
+        with ProcessPoolExecutor(
+            1, get_context("spawn"), initializer=set_start_method, initargs=(get_start_method(), True)
+        ) as alone:  # a fresh process, whose own workers start as those of the command do
             held = alone.submit(_held, request, home / f"memory{number}").result()
         early, late = (max(held[step - WINDOW : step]) for step in (first, last))
         rows.append(
