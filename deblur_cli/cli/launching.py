@@ -107,6 +107,17 @@ def one_voice() -> Iterator["Processes"]:
             raise
 
 
+@contextmanager
+def naming_what_is_left(folder: Path, processes: int) -> Iterator[None]:
+    """Inside, the loss of another process is told with the last checkpoint and the way on."""
+    from deblur_cli.training.processes import LostError
+
+    try:
+        yield
+    except LostError as error:
+        raise LostError(f"{error}; {_left(folder, processes)}") from error
+
+
 def launcher() -> int | None:
     """The process whose `launch` started this one; None where torchrun or the user did."""
     parent = os.getppid()

@@ -231,7 +231,11 @@ def train(
             launching.launch(words, count=processes, folder=folder)
             return
         title = f"{'going on with' if resume else 'training'} {folder}"
-        with stop_on_signals(launcher=launching.launcher()) as stop, console.status("training") as bar:
+        with (
+            launching.naming_what_is_left(folder, together.count),
+            stop_on_signals(launcher=launching.launcher()) as stop,
+            console.status("training") as bar,
+        ):
             launching.say_ready()
             reporter = Reporter(title, bar)
             ended = run_training(

@@ -147,6 +147,4 @@ def _contact() -> Iterator[None]:
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
-        raise LostError(
-            f"lost contact with another process ({' '.join(str(error).split())[-120:]})"
-        ) from error
+        raise LostError("lost contact with another process") from error
