@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from deblur_cli import ConditionalGAN, Optimizer, Recipe, Strategy, Supervised, WassersteinGP
+from deblur_cli import ConditionalGAN, Optimizer, Recipe, Staircase, Strategy, Supervised, WassersteinGP
 from deblur_cli.host.manager import Host
 from deblur_cli.training.engine import Ended
 from deblur_cli.training.session import Request, run_training
@@ -208,12 +208,28 @@ def test_a_run_saves_the_average_of_the_weights_it_went_through(
     assert not torch.equal(found["last.weight"], state_of(tmp_path / "mean")["network.last.weight"])
 
 
+def test_the_schedule_sets_the_rate_of_the_network_and_of_the_critic(
+    pairs_folder: Path, tmp_path: Path, host: Host
+) -> None:
+    recipe = Recipe(loss="mse", strategy=WGAN, batch_size=16, patch=16, epochs=2)
+    still = replace(recipe, schedule=Staircase(rate=1e-12, every=1))  # nothing moves after the first epoch
+    train(request(pairs_folder, recipe, steps=None, epochs=1), tmp_path / "one", host=host)
+    train(request(pairs_folder, still, steps=None), tmp_path / "still", host=host)
+    train(request(pairs_folder, recipe, steps=None), tmp_path / "moving", host=host)
+    one, two, moving = (state_of(tmp_path / name) for name in ("one", "still", "moving"))
+    for name in ("network.first.weight", "network.last.weight", "critic.layers.0.weight"):
+        torch.testing.assert_close(one[name], two[name], rtol=0, atol=1e-7)
+        assert not torch.allclose(one[name], moving[name], rtol=0, atol=1e-5)
+
+
 def test_batch_norms_stand_still_after_their_share_of_the_training(
     pairs_folder: Path, tmp_path: Path, host: Host
 ) -> None:
     recipe = Recipe(loss="mse", batch_size=4, patch=16, freeze_norm_after=0.5)
     wanted = request(pairs_folder, recipe, model="rednet30", options=TINY, steps=6)
-    train(wanted, tmp_path / "half", host=host, stop_at=3)
+    train(
+        wanted, tmp_path / "half", host=host, stop_at=2
+    )  # after the third step: it is asked before it is told
     train(wanted, tmp_path / "whole", host=host)
     free = replace(wanted, recipe=replace(recipe, freeze_norm_after=1.0))
     train(free, tmp_path / "free", host=host)
