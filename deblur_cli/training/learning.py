@@ -124,10 +124,8 @@ class Learning:
     def begin_step(self, step: int) -> None:
         """Set all random numbers from the seed and the number of the step, so that none need to be saved."""
         own = _number(self.seed, step, _OWN, self.processes.rank)
-        if self.placement.device.type == "cpu":
-            torch.default_generator.manual_seed(
-                own
-            )  # torch's own way looks for devices too, which takes 0.4 ms
+        if self.placement.device.type == "cpu":  # torch.manual_seed looks for devices, which takes 0.4 ms
+            torch.default_generator.manual_seed(own)
         else:
             torch.manual_seed(own)
         self._shared.manual_seed(_number(self.seed, step, _SHARED))
