@@ -1,5 +1,6 @@
 """Recipes that a user can see and change: by --set, as files, in run folders, and what is said of a bad one."""
 
+import csv
 import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -461,7 +462,7 @@ def test_a_run_says_its_recipe_and_another_takes_it_and_does_the_same(
 PLUGIN = '''
 from dataclasses import dataclass
 import torch
-from deblur_cli import Facts, Geometry, Model, Recipe, hookimpl
+from deblur_cli import Facts, Geometry, Loss, Model, Recipe, hookimpl
 from deblur_cli.host.strategies import Strategy
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -486,6 +487,10 @@ class Failing(torch.nn.Module):
         self.gain = torch.nn.Parameter(torch.ones(1))
     def forward(self, x):
         raise RuntimeError("this network always fails")
+
+@hookimpl
+def deblur_losses():
+    return [Loss(name="mse", summary="not ours", function="deblur_cli.losses.pixel:mae")]
 
 @hookimpl
 def deblur_models():
@@ -540,6 +545,21 @@ def test_the_recipe_is_there_before_the_first_step(
     assert not (tmp_path / "mine" / "last").exists()
     recipe = tomllib.loads((tmp_path / "mine" / "recipe.toml").read_text())
     assert recipe["strategy"] == {"kind": "own_recipes:Halved", "share": 0.5}
+
+
+def test_a_loss_whose_name_is_taken_is_named_with_its_plugin(
+    run, pairs: Path, tmp_path: Path, own_recipes: dict[str, str]
+) -> None:
+    losses = []
+    for name in ("mae", "own_recipes:mse", "mse"):
+        done = run(
+            *train_words(pairs, name, "--steps", "1"), "--set", *SMALL, f"loss={name}", env=own_recipes
+        )
+        assert done.code == 0, done.err
+        assert list(tomllib.loads((tmp_path / name / "recipe.toml").read_text())["loss"]) == [name]
+        with (tmp_path / name / "metrics.csv").open() as file:
+            losses.append(float(next(csv.DictReader(file))["val_loss"]))
+    assert losses[0] == losses[1] != losses[2]
 
 
 @pytest.mark.parametrize(

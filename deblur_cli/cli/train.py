@@ -49,7 +49,7 @@ def train(
         typer.Option(
             "--recipe",
             metavar="NAME|FILE",
-            help="One of the model's recipes (deblur models show NAME), a .toml file, or a run folder, for the recipe of that run. Default: its first.",
+            help="A recipe of the model, a .toml file, or the run folder whose recipe it is. Default: the model's first.",
             show_default=False,
         ),
     ] = None,
@@ -81,7 +81,7 @@ def train(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Change the recipe (epochs=20, optimizer.lr=2e-4; deblur models show NAME lists all) or the network (model.NAME=VALUE). loss=mse replaces the loss, loss.mae=0.5 adds mae or weighs it anew, loss.mae=none takes it out; schedule=plateau begins with the defaults of that kind; clip_norm=none goes without. Several may follow.",
+            help="Change the recipe or the network: epochs=20 optimizer.lr=2e-4 model.depth=5; see above.",
             show_default=False,
         ),
     ] = None,
@@ -171,6 +171,8 @@ def train(
 
     Every epoch is validated and saved; Ctrl-C saves too, and --resume goes on where it stopped.
     Validation looks at the same pictures in every run, blurred once by the seed of the preset.
+    --set changes what deblur models show NAME lists. schedule=plateau begins with the defaults of that kind.
+    loss=mse replaces the loss, loss.mae=0.5 adds mae or weighs it anew, loss.mae=none takes it out; clip_norm=none goes without.
     A resumed run keeps its settings; --epochs, --steps or --minutes move its end, --workers, --device, --cache and --save-every may change.
 
     Examples:
@@ -182,6 +184,8 @@ def train(
         deblur train --data cifar10 --preset cifar10-s0
 
         deblur train --data gopro my-pairs/ -m rednet30 --minutes 30 -o runs/first
+
+        deblur train --data gopro --recipe report --set epochs=20 optimizer.lr=2e-4
     """
     from deblur_cli.cli import launching
     from deblur_cli.cli.errors import current_words

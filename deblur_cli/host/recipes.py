@@ -41,7 +41,8 @@ class Term:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        require_name(self.loss, "loss")
+        require(isinstance(self.loss, str), "loss", self.loss, "the name of a loss")
+        require_name(self.loss.rpartition(":")[2], "loss")  # PLUGIN:NAME where two plugins have one name
         require_number(self.weight, f"loss.{self.loss}.weight", above=0)
         require(self.scales in tuple(Scales), f"loss.{self.loss}.scales", self.scales, " or ".join(Scales))
         object.__setattr__(self, "scales", Scales(self.scales))
