@@ -28,7 +28,8 @@ class Reporter:
         self._losses: tuple[str, ...] = ()
         self._found: Validation | None = None
         self._pace = Pace()
-        self._speed: float | None = None
+        self._speed = 0.0
+        self._num_steps = 0
         self._said: float | None = None
 
     def begin(self, beginning: "Beginning") -> None:
@@ -54,9 +55,9 @@ class Reporter:
             self._say_validation(progress, progress.validation)
             return
         speed = progress.images_per_second
-        self._speed = (
-            speed if self._speed is None else 0.9 * self._speed + 0.1 * speed
-        )  # calm enough to be read
+        calm = 0.9 if self._num_steps > 1 else 0.0  # to be read; the first step takes longer than others
+        self._speed = calm * self._speed + (1 - calm) * speed
+        self._num_steps += 1
         if self._bar is not None:
             self._bar(progress.done, self._line(progress, short=True))
         elif self._is_due(progress.seconds):
@@ -80,7 +81,7 @@ class Reporter:
         scores = (
             [] if self._found is None else [f"PSNR {self._found.psnr:.2f} dB, SSIM {self._found.ssim:.4f}"]
         )
-        speed = [f"{self._speed or 0:.1f} images/s"]
+        speed = [f"{self._speed:.1f} images/s"]
         if short:
             return ", ".join(time + loss + scores + speed + step[1:2])
         return ", ".join(step + loss + others + [f"lr {progress.lr:.1e}"] + speed + time)

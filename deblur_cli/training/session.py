@@ -139,7 +139,7 @@ def run_training(
 
     processes : those that train together, None = this one alone
     tell : is told what happens before the first step, where that takes time
-    begin : is told what is trained on what, when all is known to fit
+    begin : is told what is trained on what, when all is known to fit and something is left to do
 
     Raises
     ------
@@ -282,19 +282,20 @@ def run_training(
         on_device=on_device,
     )
     watch = Watch(warn)
-    begin(
-        Beginning(
-            about=about_run(record),
-            parameters=sum(value.numel() for value in learning.generator.network.parameters()),
-            train_pairs=len(material.train) - crops.num_left_out,
-            val_pairs=len(material.val) - held.num_left_out,
-            validated=len(held.crops),
-            compute=f"{placement.device}, {dtype_name(placement.compute)}",
-            budget=budget.in_words(),
-            losses=tuple(term.loss for term in recipe.terms),
-            step=state.step,
+    if not is_finished(job, state):
+        begin(
+            Beginning(
+                about=about_run(record),
+                parameters=sum(value.numel() for value in learning.generator.network.parameters()),
+                train_pairs=len(material.train) - crops.num_left_out,
+                val_pairs=len(material.val) - held.num_left_out,
+                validated=len(held.crops),
+                compute=f"{placement.device}, {dtype_name(placement.compute)}",
+                budget=budget.in_words(),
+                losses=tuple(term.loss for term in recipe.terms),
+                step=state.step,
+            )
         )
-    )
     with (
         repeatable(wanted=request.deterministic),
         explained(recipe, patch=crops.patch, device=placement.device, run=run),
