@@ -39,8 +39,9 @@ class Pool:
 
     def make(self) -> None:
         """Make the file, still empty. Who puts patches does not: a process may outlast the removal."""
-        with contextlib.suppress(OSError):
-            self.path.touch()
+        if self._count:
+            with contextlib.suppress(OSError):
+                self.path.touch()
 
     def get(self, place: int, number: int) -> "Latent | None":
         """The patch of a draw, None where the place holds none or that of another draw."""
