@@ -1,4 +1,4 @@
-"""Crops that are blurred while training, by the preset photo-mix, against a training step that takes them."""
+"""Crops that are blurred while training, by the preset photo-mix, against the training step that takes them."""
 
 import tempfile
 from collections.abc import Callable
@@ -6,42 +6,33 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from files import photograph
 from measuring import Clock, Contest, Row, compare, timed
 from PIL import Image
+from training import BATCH, DTYPE_NAME, MODEL, bare_loop
 
-import deblur_rednet
-from deblur_cli.host.declarations import import_object
 from deblur_cli.host.manager import Host
 from deblur_cli.host.recipes import Flips
-from deblur_cli.restore.devices import has_fast_bfloat16
 from deblur_cli.training.crops import Crops, Item
-from deblur_cli.training.learning import Placement
 from deblur_cli.training.material import Material, Preparation, open_material
-from deblur_cli.training.state import State
 
 TARGET = 0.2
-BATCH = 8
 REUSES = (1, 2, 4, 8)
-MODEL = deblur_rednet.MODELS[0]
 RECIPE = MODEL.recipes["fast"]
 
 
 def run(*, repeats: int, clock: Clock, side: int, count: int) -> list[Row]:
     """A batch of crops for each reuse, against one step. count : crops that are made in a round, for one batch's time"""
-    dtype = torch.bfloat16 if has_fast_bfloat16(torch.device("cpu")) else torch.float32
-    name = str(dtype).removeprefix("torch.")
     with tempfile.TemporaryDirectory() as folder, ExitStack() as pools:
         material = _material(Path(folder))
-        work: dict[str, Callable[[], float]] = {"step": timed(_step(dtype, side=side), clock=clock)}
+        work: dict[str, Callable[[], float]] = {"step": timed(bare_loop(RECIPE, patch=side), clock=clock)}
         for reuse in REUSES:
             crops = Crops(material.train, patch=side, flips=Flips.BOTH, seed=0, reuse=reuse)
             pools.enter_context(crops.keeping_patches(Path(folder, f"pool{reuse}")))
             work[str(reuse)] = _batch(crops, reuse=reuse, count=min(count, len(crops)), clock=clock)
         contests = [
             Contest(
-                what=f"photo-mix: {BATCH} crops of {side} px, each blur used {reuse} times / step of rednet30, {name}",
+                what=f"photo-mix: {BATCH} crops of {side} px, each blur used {reuse} times / step of {MODEL.name}, {DTYPE_NAME}",
                 thing=str(reuse),
                 bare="step",
                 target=TARGET if reuse == RECIPE.reuse else None,
@@ -77,27 +68,6 @@ def _batch(crops: Crops, *, reuse: int, count: int, clock: Clock) -> Callable[[]
 
     run = timed(several_epochs, clock=clock)
     return lambda: run() * BATCH / (count * reuse)
-
-
-def _step(dtype: torch.dtype, *, side: int) -> Callable[[], None]:
-    """One update of rednet30's parameters, as the training makes it."""
-    torch.manual_seed(0)
-    placement = Placement(device=torch.device("cpu"), compute=dtype)
-    learner = placement.learner("network", MODEL.build().train(), RECIPE.optimizer)
-    state = State.begin([learner], ema_decay=RECIPE.ema_decay)
-    loss = import_object(Host.discover().loss(RECIPE.terms[0].loss).function)
-    blurry, sharp = torch.rand(2, BATCH, 3, side, side)
-
-    def run() -> None:
-        with placement.autocast():
-            restored = learner.network(blurry)
-        learner.optimizer.zero_grad(set_to_none=True)
-        loss(restored.float(), sharp).backward()
-        learner.optimizer.step()
-        if state.average is not None:
-            state.average.update_parameters(learner.network)
-
-    return run
 
 
 def _a_crop(row: Row) -> str:

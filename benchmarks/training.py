@@ -4,7 +4,7 @@ import io
 import resource
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stderr
 from dataclasses import dataclass, field, replace
@@ -37,6 +37,7 @@ BATCH = 8
 WINDOW = 20  # steps over which the most memory counts: some of them have more in flight than others
 MODEL = deblur_rednet.MODELS[0]
 DTYPE = torch.bfloat16 if has_fast_bfloat16(torch.device("cpu")) else torch.float32
+DTYPE_NAME = str(DTYPE).removeprefix("torch.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +74,6 @@ def run(*, repeats: int, clock: Clock, sizes: Sizes) -> list[Row]:
 def _step(name: str, pairs: Path, folder: Path, *, sizes: Sizes, count: int, clock: Clock) -> Row:
     """A step of a recipe and one of the bare loop in turns: crops, checks and progress included, validation not."""
     recipe = replace(MODEL.recipes[name], batch_size=BATCH, patch=sizes.patch)
-    dtype = str(DTYPE).removeprefix("torch.")
     request = Request(
         model=MODEL.name,
         data=(str(pairs),),
@@ -81,14 +81,14 @@ def _step(name: str, pairs: Path, folder: Path, *, sizes: Sizes, count: int, clo
         options=sizes.options,
         steps=count + 1,
         device="cpu",
-        dtype=dtype,
+        dtype=DTYPE_NAME,
     )
     turns = _Turns(bare_loop(recipe, patch=sizes.patch, options=sizes.options), clock=clock)
     with redirect_stderr(io.StringIO()):
         run_training(request, folder, host=Host.discover(), command=[], report=turns)
     ours, bare = zip(*turns.seconds, strict=True)
     return Row(
-        what=f"{MODEL.name}, {sizes.patch} px, batch {BATCH}, {dtype}: "
+        what=f"{MODEL.name}, {sizes.patch} px, batch {BATCH}, {DTYPE_NAME}: "
         f"step of its recipe {name} / bare forward, backward, {recipe.optimizer.kind}",
         ratios=tuple(one / other for one, other in zip(ours, bare, strict=True)),
         target=STEP_TARGET if name == "report" else None,
@@ -213,8 +213,7 @@ def _memory(pairs: Path, home: Path, *, first: int, last: int) -> list[Row]:
         with ProcessPoolExecutor(
             1, get_context("spawn"), initializer=set_start_method, initargs=(get_start_method(), True)
         ) as alone:  # a fresh process, whose own workers start as those of the command do
-            held = alone.submit(_held, request, home / f"memory{number}").result()
-        early, late = (max(held[step - WINDOW : step]) for step in (first, last))
+            early, late = alone.submit(_most_held, request, home / f"memory{number}", (first, last)).result()
         rows.append(
             Row(
                 what=f"tiny network, {name}: memory at step {last} / step {first}",
@@ -226,26 +225,25 @@ def _memory(pairs: Path, home: Path, *, first: int, last: int) -> list[Row]:
     return rows
 
 
-def _held(request: dict[str, Any], folder: Path) -> list[int]:
-    """Bytes held after each step, in a process of its own."""
-    held: list[int] = []
+def _most_held(request: dict[str, Any], folder: Path, at: Sequence[int]) -> list[int]:
+    """The most bytes held in the steps up to each of these, in a process of its own."""
+    most = dict.fromkeys(at, 0)
 
     def look(progress: Progress) -> None:
-        if progress.validation is None:
-            held.append(
-                sum(
-                    _bytes("self" if process is None else process.pid)
-                    for process in (None, *active_children())
+        for step in most:
+            if step - WINDOW < progress.step <= step and progress.validation is None:
+                held = sum(
+                    _bytes(process) for process in ("self", *(child.pid for child in active_children()))
                 )
-            )
+                most[step] = max(most[step], held)
 
     run_training(
         Request.from_values(request, run=folder), folder, host=Host.discover(), command=[], report=look
     )
-    return held
+    return list(most.values())
 
 
-def _bytes(process: int | str) -> int:
+def _bytes(process: int | str | None) -> int:
     """Resident memory; what processes share counts in parts. Nothing for one that has just ended."""
     try:
         lines = Path(f"/proc/{process}/smaps_rollup").read_text(encoding="ascii").splitlines()
