@@ -1,10 +1,12 @@
 """A training that goes wrong stops, or warns, and keeps what was good."""
 
 import json
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,14 +17,14 @@ from PIL import Image
 from safetensors.torch import load_file
 from scipy.ndimage import gaussian_filter
 
-from deblur_cli.errors import CheckFailed
+from deblur_cli.errors import CheckFailed, NotEnoughRoomError
 from deblur_cli.host.manager import Host
 from deblur_cli.host.optimizers import Optimizer
 from deblur_cli.host.recipes import Recipe, Term
 from deblur_cli.host.schedules import ConstantRate
 from deblur_cli.host.strategies import WassersteinGP
 from deblur_cli.training.alarms import Watch
-from deblur_cli.training.engine import Ended
+from deblur_cli.training.engine import Ended, Progress
 from deblur_cli.training.session import Request, run_training
 from deblur_cli.training.validation import Validation
 
@@ -172,6 +174,7 @@ def train(
     model: str = "gain",
     steps: int = 100,
     warned: list[str] | None = None,
+    report: Callable[[Progress], None] = lambda progress: None,
     **changes: object,
 ) -> Ended:
     """Train a network of one parameter; `changes` are the recipe's, or the request's."""
@@ -184,6 +187,7 @@ def train(
         run,
         host=Host.discover(),
         command=["test"],
+        report=report,
         warn=lambda message: None if warned is None else warned.append(message),
     )
 
@@ -363,6 +367,18 @@ def test_an_honest_restoration_raises_no_alarm() -> None:
     watch.look([(blurry, sharp)], SCORES, {"charbonnier": 0.01, "gradient_penalty": 9.0})
     watch.conclude()
     assert said == []
+
+
+def test_a_reading_process_that_is_killed_is_told_of(pairs_folder: Path, tmp_path: Path) -> None:
+    def kill(progress: Progress) -> None:
+        for child in multiprocessing.active_children():
+            os.kill(child.pid, signal.SIGKILL)
+            child.join()  # the loader learns of it here, not anywhere
+
+    with pytest.raises(
+        NotEnoughRoomError, match=r"was killed, .* Go on with fewer --workers: deblur train --resume"
+    ):
+        train(pairs_folder, tmp_path / "run", report=kill, workers=1)
 
 
 LIMITED = """

@@ -105,7 +105,10 @@ def explain(error: Exception) -> Diagnosis | None:
         or type(error).__name__ == "OutOfMemoryError"
         or "can't allocate memory" in str(error)
     ):
-        return Diagnosis(text="out of memory; give --max-memory or a smaller --tile", code=NO_ROOM)
+        return Diagnosis(
+            text="out of memory; give --max-memory or a smaller --tile, to train --set batch_size=N",
+            code=NO_ROOM,
+        )
     if isinstance(error, OSError) and error.errno in _FULL:
         text = f"no room left{_at(error)}: {error.strerror}; free some and run again with --skip-existing"
         return Diagnosis(text=text, code=NO_ROOM)

@@ -16,6 +16,7 @@ _OUT_OF_MEMORY = re.compile(
     re.IGNORECASE,
 )
 """How the allocators of PyTorch, of the C++ library, of oneDNN and of MPS fail, all as RuntimeError."""
+_KILLED = re.compile(r"DataLoader worker \(pid.*(killed by signal: Killed|exited unexpectedly)")
 _DETERMINISTIC = re.compile(r"(\S+) does not have a deterministic implementation")
 
 
@@ -60,6 +61,11 @@ def explained(recipe: Recipe, *, patch: int, device: torch.device, run: RunFolde
             raise NotEnoughRoomError(
                 f"out of memory on {device} with {_size(recipe, patch)}; the last good checkpoint is "
                 f"{run.last_step_text()}. {_smaller(recipe)}"
+            ) from error
+        if _KILLED.search(str(error)):
+            raise NotEnoughRoomError(
+                "a process that reads pictures was killed, as the system does when memory runs out; the last good "
+                f"checkpoint is {run.last_step_text()}. Go on with fewer --workers: deblur train --resume -o {run.path}"
             ) from error
         refused = _DETERMINISTIC.search(str(error))
         if refused is not None:
