@@ -24,7 +24,8 @@ from deblur_cli.host.recipe_values import as_values, from_values
 from deblur_cli.host.schedules import Moment
 from deblur_cli.losses.vgg import shapes
 from deblur_cli.training.engine import Ended
-from deblur_cli.training.session import Request, run_training
+from deblur_cli.training.request import Request
+from deblur_cli.training.session import run_training
 
 KERAS = Optimizer(kind="adam", lr=1e-3, eps=1e-7)
 S0_WGAN = Recipe(

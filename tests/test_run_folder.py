@@ -37,7 +37,8 @@ from deblur_cli.training.event_log import _is_kept
 from deblur_cli.training.input_sheet import draw_inputs
 from deblur_cli.training.learning import Placement
 from deblur_cli.training.processes import Processes
-from deblur_cli.training.session import Request, run_training
+from deblur_cli.training.request import Request
+from deblur_cli.training.session import run_training
 from deblur_cli.training.showing import Beginning
 from deblur_cli.training.validation import Validation
 

@@ -38,8 +38,9 @@ from deblur_cli.host.manager import Host
 from deblur_cli.host.recipe_values import as_values, from_values
 from deblur_cli.host.schedules import Moment
 from deblur_cli.training.engine import Ended, Progress
+from deblur_cli.training.request import Request
 from deblur_cli.training.schedule import Budget
-from deblur_cli.training.session import Request, run_training
+from deblur_cli.training.session import run_training
 from deblur_cli.training.state import State
 from deblur_cli.weights import resolve
 

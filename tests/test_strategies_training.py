@@ -18,7 +18,8 @@ from torch import Tensor
 from deblur_cli import ConditionalGAN, Optimizer, Recipe, Staircase, Strategy, Supervised, WassersteinGP
 from deblur_cli.host.manager import Host
 from deblur_cli.training.engine import Ended
-from deblur_cli.training.session import Request, run_training
+from deblur_cli.training.request import Request
+from deblur_cli.training.session import run_training
 
 TINY = {"depth": 2, "width": 8}  # of rednet30
 

@@ -27,7 +27,8 @@ from deblur_cli.training.batches import Division, batches
 from deblur_cli.training.crops import Crops
 from deblur_cli.training.engine import Ended
 from deblur_cli.training.processes import Processes
-from deblur_cli.training.session import Request, run_training
+from deblur_cli.training.request import Request
+from deblur_cli.training.session import run_training
 from deblur_cli.weights import load_network, resolve
 
 TINY = {"depth": 2, "width": 8}

@@ -24,7 +24,8 @@ from deblur_cli.training.crops import Crops, Item
 from deblur_cli.training.device_cache import hold_on_device
 from deblur_cli.training.engine import Ended
 from deblur_cli.training.processes import Processes
-from deblur_cli.training.session import Request, run_training
+from deblur_cli.training.request import Request
+from deblur_cli.training.session import run_training
 
 CPU = torch.device("cpu")
 SIZES = ((48, 72), (41, 53), (64, 40), (20, 90))

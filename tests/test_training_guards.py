@@ -25,7 +25,8 @@ from deblur_cli.host.schedules import ConstantRate
 from deblur_cli.host.strategies import WassersteinGP
 from deblur_cli.training.alarms import Watch
 from deblur_cli.training.engine import Ended, Progress
-from deblur_cli.training.session import Request, run_training
+from deblur_cli.training.request import Request
+from deblur_cli.training.session import run_training
 from deblur_cli.training.validation import Validation
 
 PLUGIN = """

@@ -32,7 +32,8 @@ from deblur_cli.training.crops import Crops, Item
 from deblur_cli.training.engine import Ended
 from deblur_cli.training.material import Preparation, open_material
 from deblur_cli.training.processes import Processes
-from deblur_cli.training.session import Request, run_training
+from deblur_cli.training.request import Request
+from deblur_cli.training.session import run_training
 
 TINY = {"depth": 2, "width": 8}
 DIVISION = Division(batch_size=4, parts=1, drop_last=True, processes=Processes())

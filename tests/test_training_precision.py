@@ -28,8 +28,9 @@ from deblur_cli.training.learning import Learning, NotFiniteError, Placement
 from deblur_cli.training.objective import Objective
 from deblur_cli.training.precision import choose_placement, compiled, repeatable
 from deblur_cli.training.processes import Processes
+from deblur_cli.training.request import Request
 from deblur_cli.training.run_folder import RunFolder
-from deblur_cli.training.session import Request, run_training
+from deblur_cli.training.session import run_training
 from deblur_cli.training.state import State
 
 CPU = torch.device("cpu")

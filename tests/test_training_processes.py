@@ -27,7 +27,8 @@ from deblur_cli.training.engine import Ended
 from deblur_cli.training.material import Preparation
 from deblur_cli.training.pool import Pool
 from deblur_cli.training.processes import Processes, joined_processes
-from deblur_cli.training.session import Request, run_training
+from deblur_cli.training.request import Request
+from deblur_cli.training.session import run_training
 
 PLUGIN = '''
 """Convolutions without batch norm: what they learn from a batch is the mean of what they learn from its samples."""
@@ -353,6 +354,7 @@ def saved_step(run: Path) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for the processes in /proc")
 def test_stopped_orphaned_killed_and_resumed_two_processes_end_as_the_uninterrupted_ones(
     start: Callable[..., Job], run, pairs: Path, tmp_path: Path
@@ -390,7 +392,7 @@ def test_stopped_orphaned_killed_and_resumed_two_processes_end_as_the_uninterrup
     assert saved_step(parts) > step
 
     rng = random.Random()
-    for number in range(20 if os.environ.get("DEBLUR_SOAK") else 1):
+    for number in range(12 if os.environ.get("DEBLUR_SOAK") else 1):
         job = start(*again, pause_s=0.3)
         job.wait_for(lambda job=job: "step " in job.said())
         victim = (number + 1) % 2

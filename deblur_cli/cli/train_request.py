@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from deblur_cli.host.manager import Host
     from deblur_cli.host.recipes import Recipe
-    from deblur_cli.training.session import Request
+    from deblur_cli.training.request import Request
 
 BUDGET = ("epochs", "steps", "minutes")
 _KEPT = frozenset(
@@ -33,7 +33,7 @@ def fresh_request(
     from deblur_cli.errors import UsageError
     from deblur_cli.training.choosing import choose_recipe
     from deblur_cli.training.material import Preparation
-    from deblur_cli.training.session import Request
+    from deblur_cli.training.request import Request
 
     if not data:
         raise UsageError(
@@ -61,8 +61,8 @@ def resumed_request(host: "Host", output: Path | None, typed: dict[str, Any]) ->
     typed : the options that were given, by parameter; those that may not change must be what they were
     """
     from deblur_cli.errors import UsageError
+    from deblur_cli.training.request import Request
     from deblur_cli.training.run_folder import RunFolder
-    from deblur_cli.training.session import Request
 
     if output is None:
         raise UsageError("say which run to go on with: deblur train --resume -o RUN")

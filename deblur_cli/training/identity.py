@@ -104,7 +104,7 @@ def recipe_file_changes(file: Path, record: Mapping[str, Any]) -> list[str]:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
         return []
-    before = recipe_text(record["request"]["recipe"] | {"model": record["options"]}, model="")
+    before = recipe_text(record["request"]["recipe"] | {"model": record["request"]["options"]}, model="")
     try:
         changes = [*value_changes(tomllib.loads(before), tomllib.loads(text))]
     except (ValueError, RecursionError) as error:
