@@ -13,8 +13,8 @@ from training import BATCH, DTYPE_NAME, MODEL, bare_loop
 
 from deblur_cli.host.manager import Host
 from deblur_cli.host.recipes import Flips
-from deblur_cli.training.crops import Crops, Item
-from deblur_cli.training.material import Material, Preparation, open_material
+from deblur_cli.training.feeding.crops import Crops, Item
+from deblur_cli.training.feeding.material import Material, Preparation, open_material
 
 TARGET = 0.2
 REUSES = (1, 2, 4, 8)

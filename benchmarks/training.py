@@ -26,7 +26,7 @@ from deblur_cli.host.recipes import Recipe
 from deblur_cli.host.strategies import WassersteinGP
 from deblur_cli.restore.devices import has_fast_bfloat16
 from deblur_cli.training.engine import Progress
-from deblur_cli.training.material import Preparation
+from deblur_cli.training.feeding.material import Preparation
 from deblur_cli.training.objective import build_objective
 from deblur_cli.training.request import Request
 from deblur_cli.training.session import run_training
@@ -245,12 +245,13 @@ def _most_held(request: dict[str, Any], folder: Path, at: Sequence[int]) -> list
 
 
 def _bytes(process: int | str | None) -> int:
-    """Resident memory; what processes share counts in parts. Nothing for one that has just ended."""
+    """Resident memory but for files, such as libraries, whose share depends on what else runs. 0 if it has just ended."""
     try:
         lines = Path(f"/proc/{process}/smaps_rollup").read_text(encoding="ascii").splitlines()
     except OSError:
         return 0
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+    # what forked processes share counts in parts
+    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
 
 
 def _pairs(folder: Path, height: int, width: int) -> Path:

@@ -30,16 +30,16 @@ from deblur_cli.host.declarations import Values
 from deblur_cli.host.manager import Host
 from deblur_cli.host.recipes import Flips, Term
 from deblur_cli.host.strategies import WassersteinGP
-from deblur_cli.training.batches import Division, batches
-from deblur_cli.training.crops import Crops
 from deblur_cli.training.engine import Ended, Progress
-from deblur_cli.training.event_log import _is_kept
-from deblur_cli.training.input_sheet import draw_inputs
+from deblur_cli.training.feeding.batches import Division, batches
+from deblur_cli.training.feeding.crops import Crops
 from deblur_cli.training.learning import Placement
 from deblur_cli.training.processes import Processes
 from deblur_cli.training.request import Request
 from deblur_cli.training.session import run_training
-from deblur_cli.training.showing import Beginning
+from deblur_cli.training.showing.event_log import _is_kept
+from deblur_cli.training.showing.input_sheet import draw_inputs
+from deblur_cli.training.showing.live import Beginning
 from deblur_cli.training.validation import Validation
 
 SMALL = ("--set", "model.depth=2", "model.width=8", "batch_size=4", "patch=24", "--device", "cpu")

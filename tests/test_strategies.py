@@ -27,7 +27,7 @@ from deblur_cli.errors import MissingError
 from deblur_cli.host.checks import DeclarationError
 from deblur_cli.host.manager import Host
 from deblur_cli.host.recipe_values import as_values, from_values
-from deblur_cli.training.batches import Division
+from deblur_cli.training.feeding.batches import Division
 from deblur_cli.training.learning import Placement
 from deblur_cli.training.objective import build_objective
 from deblur_cli.training.processes import Processes

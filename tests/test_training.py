@@ -23,9 +23,9 @@ from deblur_cli.data import open_pairs
 from deblur_cli.host.manager import Host
 from deblur_cli.host.recipes import Flips
 from deblur_cli.host.schedules import Cosine
-from deblur_cli.training.batches import Division, batches
-from deblur_cli.training.crops import Crops
 from deblur_cli.training.engine import Ended
+from deblur_cli.training.feeding.batches import Division, batches
+from deblur_cli.training.feeding.crops import Crops
 from deblur_cli.training.processes import Processes
 from deblur_cli.training.request import Request
 from deblur_cli.training.session import run_training

@@ -19,10 +19,10 @@ from deblur_cli.data import Pair, open_pairs
 from deblur_cli.errors import NotEnoughRoomError, UsageError
 from deblur_cli.host.manager import Host
 from deblur_cli.host.recipes import Flips
-from deblur_cli.training.batches import Division, batches
-from deblur_cli.training.crops import Crops, Item
-from deblur_cli.training.device_cache import hold_on_device
 from deblur_cli.training.engine import Ended
+from deblur_cli.training.feeding.batches import Division, batches
+from deblur_cli.training.feeding.crops import Crops, Item
+from deblur_cli.training.feeding.device_cache import hold_on_device
 from deblur_cli.training.processes import Processes
 from deblur_cli.training.request import Request
 from deblur_cli.training.session import run_training

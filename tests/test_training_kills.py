@@ -32,9 +32,9 @@ from deblur_cli.host.recipes import Recipe
 from deblur_cli.host.schedules import Cosine
 from deblur_cli.host.strategies import Supervised, WassersteinGP
 from deblur_cli.training.engine import Ended
-from deblur_cli.training.material import Preparation
+from deblur_cli.training.feeding.material import Preparation
+from deblur_cli.training.recording.run_folder import RunFolder
 from deblur_cli.training.request import Request
-from deblur_cli.training.run_folder import RunFolder
 from deblur_cli.training.session import run_training
 from deblur_cli.weights import load_network, resolve
 

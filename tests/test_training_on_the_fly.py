@@ -27,10 +27,10 @@ from deblur_cli.data.drawn import Draw, DrawnPair, Latent
 from deblur_cli.host.manager import Host
 from deblur_cli.host.recipes import Flips
 from deblur_cli.host.schedules import Cosine
-from deblur_cli.training.batches import Division, batches
-from deblur_cli.training.crops import Crops, Item
 from deblur_cli.training.engine import Ended
-from deblur_cli.training.material import Preparation, open_material
+from deblur_cli.training.feeding.batches import Division, batches
+from deblur_cli.training.feeding.crops import Crops, Item
+from deblur_cli.training.feeding.material import Preparation, open_material
 from deblur_cli.training.processes import Processes
 from deblur_cli.training.request import Request
 from deblur_cli.training.session import run_training

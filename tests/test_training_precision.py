@@ -22,14 +22,14 @@ from deblur_cli.errors import MissingError, UsageError
 from deblur_cli.host.manager import Host
 from deblur_cli.host.optimizers import Optimizer
 from deblur_cli.host.recipes import Recipe
-from deblur_cli.training.batches import Batch, Part
 from deblur_cli.training.failures import explained
+from deblur_cli.training.feeding.batches import Batch, Part
 from deblur_cli.training.learning import Learning, NotFiniteError, Placement
 from deblur_cli.training.objective import Objective
 from deblur_cli.training.precision import choose_placement, compiled, repeatable
 from deblur_cli.training.processes import Processes
+from deblur_cli.training.recording.run_folder import RunFolder
 from deblur_cli.training.request import Request
-from deblur_cli.training.run_folder import RunFolder
 from deblur_cli.training.session import run_training
 from deblur_cli.training.state import State
 

@@ -22,10 +22,10 @@ from deblur_cli.host.manager import Host
 from deblur_cli.host.optimizers import Optimizer
 from deblur_cli.host.recipes import Recipe
 from deblur_cli.host.strategies import WassersteinGP
-from deblur_cli.training.batches import Division
 from deblur_cli.training.engine import Ended
-from deblur_cli.training.material import Preparation
-from deblur_cli.training.pool import Pool
+from deblur_cli.training.feeding.batches import Division
+from deblur_cli.training.feeding.material import Preparation
+from deblur_cli.training.feeding.pool import Pool
 from deblur_cli.training.processes import Processes, joined_processes
 from deblur_cli.training.request import Request
 from deblur_cli.training.session import run_training

@@ -12,7 +12,7 @@ from deblur_cli.cli.options import Json, Quiet, Verbose
 from deblur_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from deblur_cli.training.plots import Run
+    from deblur_cli.training.showing.plots import Run
 
 
 def curves(
@@ -40,8 +40,8 @@ def curves(
 
         deblur curves runs/* --by minutes -o compared.svg
     """
-    from deblur_cli.training.metrics_file import best_of, read_caption, read_metrics
-    from deblur_cli.training.plots import FORMATS, Axis, Run, draw_curves
+    from deblur_cli.training.recording.metrics_file import best_of, read_caption, read_metrics
+    from deblur_cli.training.showing.plots import FORMATS, Axis, Run, draw_curves
 
     if by not in tuple(Axis):
         raise UsageError(f"--by {by}: choose one of {', '.join(Axis)}")
@@ -82,7 +82,7 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 
 def _print_best(runs: "Sequence[Run]") -> None:
-    from deblur_cli.training.metrics_file import best_of
+    from deblur_cli.training.recording.metrics_file import best_of
 
     rows = []
     for run in runs:

@@ -140,7 +140,7 @@ def how_to_go_on(folder: Path, processes: int) -> str:
 
 def _left(folder: Path, count: int) -> str:
     """What a run that broke off left, and what to do with it."""
-    from deblur_cli.training.run_folder import RunFolder
+    from deblur_cli.training.recording.run_folder import RunFolder
 
     if not (folder / "run.json").exists():
         return "nothing was trained yet"

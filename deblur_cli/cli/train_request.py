@@ -32,7 +32,7 @@ def fresh_request(
     """A new run as the options ask for it."""
     from deblur_cli.errors import UsageError
     from deblur_cli.training.choosing import choose_recipe
-    from deblur_cli.training.material import Preparation
+    from deblur_cli.training.feeding.material import Preparation
     from deblur_cli.training.request import Request
 
     if not data:
@@ -61,8 +61,8 @@ def resumed_request(host: "Host", output: Path | None, typed: dict[str, Any]) ->
     typed : the options that were given, by parameter; those that may not change must be what they were
     """
     from deblur_cli.errors import UsageError
+    from deblur_cli.training.recording.run_folder import RunFolder
     from deblur_cli.training.request import Request
-    from deblur_cli.training.run_folder import RunFolder
 
     if output is None:
         raise UsageError("say which run to go on with: deblur train --resume -o RUN")
@@ -100,7 +100,7 @@ def _require_same_recipe(
     Raises UsageError where they give another recipe.
     """
     from deblur_cli.training.choosing import Choice, change_recipe, choose_recipe
-    from deblur_cli.training.identity import value_changes
+    from deblur_cli.training.recording.identity import value_changes
 
     if recipe is None and not settings:
         return

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from deblur_cli.training.engine import Progress
-    from deblur_cli.training.showing import Beginning
+    from deblur_cli.training.showing.live import Beginning
     from deblur_cli.training.validation import Validation
 
 _SAY_EVERY_S = 30.0

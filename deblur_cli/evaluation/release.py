@@ -19,9 +19,9 @@ from deblur_cli.host.declarations import Metric
 from deblur_cli.host.manager import Host
 from deblur_cli.pictures.atomic import atomic_write
 from deblur_cli.restore.restorer import Restorer
-from deblur_cli.training.material import open_material
+from deblur_cli.training.feeding.material import open_material
+from deblur_cli.training.recording.run_folder import RunFolder
 from deblur_cli.training.request import Request
-from deblur_cli.training.run_folder import RunFolder
 from deblur_cli.weights import (
     Header,
     Source,

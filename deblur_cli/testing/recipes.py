@@ -11,7 +11,7 @@ from deblur_cli.host.declarations import Model, Values, import_object
 from deblur_cli.host.manager import Host
 from deblur_cli.host.recipes import Recipe, Term
 from deblur_cli.testing.declaration import ConformanceError, build, require
-from deblur_cli.training.batches import Batch, Part
+from deblur_cli.training.feeding.batches import Batch, Part
 from deblur_cli.training.learning import Learning, Placement
 from deblur_cli.training.objective import build_objective
 from deblur_cli.training.processes import Processes

@@ -14,13 +14,13 @@ from deblur_cli.host.declarations import Values
 from deblur_cli.host.recipes import Recipe
 from deblur_cli.host.schedules import Moment
 from deblur_cli.training.alarms import Watch
-from deblur_cli.training.batches import Batch, Division, Part, batches
-from deblur_cli.training.crops import Crops
-from deblur_cli.training.device_cache import DeviceCache
 from deblur_cli.training.failures import not_finite, require_finite
+from deblur_cli.training.feeding.batches import Batch, Division, Part, batches
+from deblur_cli.training.feeding.crops import Crops
+from deblur_cli.training.feeding.device_cache import DeviceCache
 from deblur_cli.training.learning import Learning, Losses, NotFiniteError
 from deblur_cli.training.processes import Processes
-from deblur_cli.training.run_folder import RunFolder
+from deblur_cli.training.recording.run_folder import RunFolder
 from deblur_cli.training.schedule import Budget
 from deblur_cli.training.state import State
 from deblur_cli.training.strategies import Steps

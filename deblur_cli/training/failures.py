@@ -9,7 +9,7 @@ from torch import Tensor
 
 from deblur_cli.errors import CheckFailed, NotEnoughRoomError, UsageError
 from deblur_cli.host.recipes import Recipe
-from deblur_cli.training.run_folder import RunFolder
+from deblur_cli.training.recording.run_folder import RunFolder
 
 _OUT_OF_MEMORY = re.compile(
     r"can't allocate memory|out of memory|std::bad_alloc|cannot allocate memory|could not create a (memory|primitive)",

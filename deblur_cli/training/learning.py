@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from deblur_cli.errors import CheckFailed
 from deblur_cli.host.declarations import Values
 from deblur_cli.host.optimizers import Optimizer, OptimizerKind
-from deblur_cli.training.batches import Batch, Part
+from deblur_cli.training.feeding.batches import Batch, Part
 from deblur_cli.training.objective import Objective
 from deblur_cli.training.processes import Processes
 

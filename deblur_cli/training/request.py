@@ -8,8 +8,8 @@ from typing import Any
 from deblur_cli.errors import UsageError
 from deblur_cli.host.recipe_values import as_values, from_values
 from deblur_cli.host.recipes import Recipe
-from deblur_cli.training.device_cache import Cache
-from deblur_cli.training.material import Preparation
+from deblur_cli.training.feeding.device_cache import Cache
+from deblur_cli.training.feeding.material import Preparation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,15 +17,20 @@ from deblur_cli.host.recipe_values import as_values
 from deblur_cli.host.recipes import Flips, Recipe
 from deblur_cli.restore.devices import dtype_name, pick_device
 from deblur_cli.training.alarms import Watch
-from deblur_cli.training.batches import Division
 from deblur_cli.training.choosing import RECIPE_FILE, recipe_text
-from deblur_cli.training.crops import Crops
-from deblur_cli.training.device_cache import Cache, DeviceCache, choose_cache, hold_on_device
 from deblur_cli.training.engine import Ended, Job, Progress, is_finished, train
-from deblur_cli.training.environment import environment_changes, environment_of
-from deblur_cli.training.event_log import require_tensorboard
 from deblur_cli.training.failures import explained
-from deblur_cli.training.identity import (
+from deblur_cli.training.feeding.batches import Division
+from deblur_cli.training.feeding.crops import Crops
+from deblur_cli.training.feeding.device_cache import Cache, DeviceCache, choose_cache, hold_on_device
+from deblur_cli.training.feeding.material import Material, open_material
+from deblur_cli.training.learning import Learning, Placement
+from deblur_cli.training.loss_files import LossFile, absolute_files, known_files, named_files, read_files
+from deblur_cli.training.objective import build_objective
+from deblur_cli.training.precision import choose_placement, compiled, repeatable
+from deblur_cli.training.processes import Processes, require_samples_for_all
+from deblur_cli.training.recording.environment import environment_changes, environment_of
+from deblur_cli.training.recording.identity import (
     Facts,
     at_most,
     differences,
@@ -34,17 +39,12 @@ from deblur_cli.training.identity import (
     recipe_file_changes,
     tensor_changes,
 )
-from deblur_cli.training.learning import Learning, Placement
-from deblur_cli.training.loss_files import LossFile, absolute_files, known_files, named_files, read_files
-from deblur_cli.training.material import Material, open_material
-from deblur_cli.training.metrics_file import about_run
-from deblur_cli.training.objective import build_objective
-from deblur_cli.training.precision import choose_placement, compiled, repeatable
-from deblur_cli.training.processes import Processes, require_samples_for_all
+from deblur_cli.training.recording.metrics_file import about_run
+from deblur_cli.training.recording.run_folder import RunFolder
 from deblur_cli.training.request import Request
-from deblur_cli.training.run_folder import RunFolder
 from deblur_cli.training.schedule import Budget
-from deblur_cli.training.showing import Beginning, showing
+from deblur_cli.training.showing.event_log import require_tensorboard
+from deblur_cli.training.showing.live import Beginning, showing
 from deblur_cli.training.starting import initial_network
 from deblur_cli.training.state import State
 from deblur_cli.training.strategies import build_steps

@@ -9,7 +9,7 @@ from typing import Protocol
 from deblur_cli.errors import DeblurError, MissingError
 from deblur_cli.host.declarations import import_object
 from deblur_cli.host.recipes import Recipe
-from deblur_cli.training.batches import Batch, Part
+from deblur_cli.training.feeding.batches import Batch, Part
 from deblur_cli.training.learning import Learner, Learning, Losses
 from deblur_cli.training.strategies.critics import build_critic, without_dropout, without_gradients
 from deblur_cli.training.strategies.wasserstein_gp import gradient_penalty, picture_scores

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from deblur_cli.host.recipes import Recipe
 from deblur_cli.host.strategies import ConditionalGAN
-from deblur_cli.training.batches import Batch, Part
+from deblur_cli.training.feeding.batches import Batch, Part
 from deblur_cli.training.learning import Learner, Learning, Losses
 from deblur_cli.training.strategies.critics import build_critic, without_gradients
 

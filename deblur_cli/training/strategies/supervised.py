@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from deblur_cli.host.recipes import Recipe
-from deblur_cli.training.batches import Batch
+from deblur_cli.training.feeding.batches import Batch
 from deblur_cli.training.learning import Learner, Learning, Losses
 
 

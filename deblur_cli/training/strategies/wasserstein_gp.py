@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from deblur_cli.host.recipes import Recipe
 from deblur_cli.host.strategies import WassersteinGP
-from deblur_cli.training.batches import Batch, Part
+from deblur_cli.training.feeding.batches import Batch, Part
 from deblur_cli.training.learning import Learner, Learning, Losses
 from deblur_cli.training.strategies.critics import build_critic, without_dropout, without_gradients
 

@@ -15,7 +15,7 @@ from deblur_cli.metrics.full_reference import psnr
 from deblur_cli.pictures.drawing import fitted
 from deblur_cli.pictures.picture import shown
 from deblur_cli.pictures.scaling import from_integers
-from deblur_cli.training.crops import Crops, Item
+from deblur_cli.training.feeding.crops import Crops, Item
 from deblur_cli.training.learning import Placement
 
 COUNT = 3

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from deblur_cli.errors import MissingError
 from deblur_cli.pictures.atomic import atomic_write
 from deblur_cli.pictures.picture import shown
-from deblur_cli.training.metrics_file import Row, best_of
+from deblur_cli.training.recording.metrics_file import Row, best_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

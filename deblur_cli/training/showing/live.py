@@ -8,10 +8,10 @@ from typing import Any
 
 from deblur_cli.data.pairs import Pair
 from deblur_cli.training.engine import Job, Progress
-from deblur_cli.training.event_log import EventLog
-from deblur_cli.training.input_sheet import draw_inputs
-from deblur_cli.training.metrics_file import about_run, caption_of
-from deblur_cli.training.plots import LiveCurves
+from deblur_cli.training.recording.metrics_file import about_run, caption_of
+from deblur_cli.training.showing.event_log import EventLog
+from deblur_cli.training.showing.input_sheet import draw_inputs
+from deblur_cli.training.showing.plots import LiveCurves
 from deblur_cli.training.state import State
 
 

@@ -19,9 +19,9 @@ from deblur_cli.host.checks import DeclarationError
 from deblur_cli.host.recipe_values import as_values, from_values
 from deblur_cli.host.recipes import Recipe
 from deblur_cli.training.choosing import recipe_text
-from deblur_cli.training.crops import Crops
+from deblur_cli.training.feeding.crops import Crops
+from deblur_cli.training.feeding.material import Material
 from deblur_cli.training.learning import Learner
-from deblur_cli.training.material import Material
 from deblur_cli.training.validation import Held
 
 Facts = Mapping[str, Any]

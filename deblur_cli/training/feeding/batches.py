@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import parent_process
 from threading import Thread
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import DataLoader, Dataset, default_collate
 
-from deblur_cli.training.crops import Crops, Item
+from deblur_cli.errors import DeblurError
+from deblur_cli.training.feeding.crops import Crops, Item
 from deblur_cli.training.processes import Processes, processors
 
 
@@ -84,7 +86,7 @@ def batches(
     """
     plan = partial(planned, crops, division, epoch=epoch, start=start)
     loader = DataLoader(
-        crops,
+        Attempts(crops),
         batch_sampler=(items for _, items in plan()),  # made one by one: an epoch may have millions
         collate_fn=_collate,
         num_workers=min(workers, processors()),  # more would wait for each other, and PyTorch warns
@@ -92,7 +94,8 @@ def batches(
         generator=torch.Generator(),  # else each loader takes a number from the global generator
         pin_memory=pin,
     )
-    for (size, _), (blurry, sharp) in zip(plan(), loader, strict=True):
+    for (size, _), batch in zip(plan(), loader, strict=True):
+        blurry, sharp = unless_refused(batch)
         yield size, blurry, sharp
 
 
@@ -107,9 +110,35 @@ def planned(crops: Crops, division: Division, *, epoch: int, start: int) -> Iter
         )
 
 
-def _collate(samples: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+class Attempts(Dataset[Any]):
+    """The items of a data set; an error of ours comes in place of the item, for `unless_refused`.
+
+    Raised in a reading process, PyTorch would make another one of it, with a traceback for a message.
+    """
+
+    def __init__(self, items: Dataset[Any]) -> None:
+        self._items = items
+
+    def __getitem__(self, key: Any) -> Any:
+        try:
+            return self._items[key]
+        except DeblurError as error:
+            return error
+
+
+def unless_refused(item: Any) -> Any:
+    """What a loader of `Attempts` gave. Raises the error that came instead."""
+    if isinstance(item, DeblurError):
+        raise item
+    return item
+
+
+def _collate(samples: list[Any]) -> tuple[Tensor, Tensor] | DeblurError:
     if not samples:  # fewer samples than processes
         return torch.empty(0, 3, 1, 1, dtype=torch.uint8), torch.empty(0, 3, 1, 1, dtype=torch.uint8)
+    for sample in samples:
+        if isinstance(sample, DeblurError):
+            return sample
     blurry, sharp = default_collate(samples)
     return blurry, sharp
 

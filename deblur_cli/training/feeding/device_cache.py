@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from deblur_cli.errors import NotEnoughRoomError, UsageError
 from deblur_cli.restore.memory import format_size, free_memory
-from deblur_cli.training.batches import Division, planned, start_worker
-from deblur_cli.training.crops import Crops, Item, as_tensor
+from deblur_cli.training.feeding.batches import Attempts, Division, planned, start_worker, unless_refused
+from deblur_cli.training.feeding.crops import Crops, Item, as_tensor
 from deblur_cli.training.processes import Processes, processors
 
 SHARE_OF_FREE = 0.8
@@ -47,7 +47,7 @@ class DeviceCache:
         self._pictures = pictures
 
     def batches(self, division: Division, *, epoch: int, start: int) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """The same as `deblur_cli.training.batches.batches` gives, to the bit."""
+        """The same as `deblur_cli.training.feeding.batches.batches` gives, to the bit."""
         for size, items in planned(self._crops, division, epoch=epoch, start=start):
             pairs = [self._crop(item) for item in items]
             together = torch.stack(pairs) if pairs else torch.empty(0, 2, 3, 1, 1, dtype=torch.uint8)
@@ -99,7 +99,7 @@ def hold_on_device(
             "to spare for them; use --cache memory"
         )
     loader = DataLoader(
-        _Pictures(crops),
+        Attempts(_Pictures(crops)),
         batch_size=None,
         sampler=owners,
         num_workers=min(workers, processors()),
@@ -109,7 +109,7 @@ def hold_on_device(
     pictures: dict[int, Tensor] = {}
     said = time.monotonic()
     for owner, pair in zip(owners, loader, strict=True):
-        pictures[owner] = pair.to(device)
+        pictures[owner] = unless_refused(pair).to(device)
         if time.monotonic() - said >= _SAY_EVERY_S:
             said = time.monotonic()
             tell(f"{len(pictures)} of {len(owners)} pairs are on {device}")

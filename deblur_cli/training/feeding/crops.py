@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from deblur_cli.data.drawn import Draw, DrawnPair, Latent
 from deblur_cli.errors import MissingError
 from deblur_cli.host.recipes import Flips
-from deblur_cli.training.pool import Pool, pool_bytes
+from deblur_cli.training.feeding.pool import Pool, pool_bytes
 
 if TYPE_CHECKING:
     from deblur_cli.data import Pair
