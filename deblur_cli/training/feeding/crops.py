@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
 
@@ -184,9 +184,11 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
 
     def cut(self, item: Item, height: int, width: int) -> Cut:
         """Where an item lies in a picture of this size, px."""
-        rng = _generator(self._seed, item.epoch, item.index, role=_CROP)
-        row, column = (int(rng.integers(side - self.patch + 1)) for side in (height, width))
-        down, across = (bool(flip) for flip in rng.random(2) < 0.5)
+        words = np.random.Philox(counter=item.index, key=_key(self._seed, item.epoch)).random_raw(4).tolist()
+        row, column = (
+            (word * (side - self.patch + 1)) >> 64 for word, side in zip(words, (height, width), strict=False)
+        )
+        down, across = (bool(word >> 63) for word in words[2:])
         return Cut(
             rows=slice(row, row + self.patch),
             columns=slice(column, column + self.patch),
@@ -199,7 +201,8 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """The crops of an epoch in the order in which they are seen."""
-        return _generator(self._seed, epoch, 0, role=_ORDER).permutation(len(self))
+        sequence = np.random.SeedSequence(self._seed, spawn_key=(epoch, _ORDER))
+        return np.random.Generator(np.random.Philox(sequence)).permutation(len(self))
 
     def _latent(self, pair: DrawnPair, owner: int, request: Item) -> Latent:
         """The patch that an item uses in an epoch: its own first one, and another after at most `reuse` epochs."""
@@ -276,5 +279,8 @@ def as_tensor(picture: "Pixels") -> Tensor:
     return torch.from_numpy(picture.transpose(2, 0, 1).copy(order="C"))
 
 
-def _generator(seed: int, epoch: int, index: int, *, role: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=(epoch, index, role))))
+@lru_cache(maxsize=2)
+def _key(seed: int, epoch: int) -> NDArray[np.uint64]:
+    """Of the random numbers of an epoch's crops; the crop is their counter, since a generator for each takes longer."""
+    state = np.random.SeedSequence(seed, spawn_key=(epoch, _CROP)).generate_state(2, np.uint64)
+    return state.astype(np.uint64)

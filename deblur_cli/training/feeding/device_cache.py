@@ -1,10 +1,11 @@
 """All pairs decoded once and held on the device, where crops are cut and mirrored: nothing is left for the CPU to load."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -12,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from deblur_cli.errors import NotEnoughRoomError, UsageError
 from deblur_cli.restore.memory import format_size, free_memory
 from deblur_cli.training.feeding.batches import Attempts, Division, planned, start_worker, unless_refused
-from deblur_cli.training.feeding.crops import Crops, Item, as_tensor
+from deblur_cli.training.feeding.crops import Crops, Item
 from deblur_cli.training.processes import Processes, processors
 
 SHARE_OF_FREE = 0.8
@@ -40,25 +41,44 @@ def choose_cache(name: str) -> Cache:
 
 
 class DeviceCache:
-    """Pairs on the device. pictures : by number of the pair, blurry and sharp together, (2, 3, H, W) uint8"""
+    """Pairs on the device, from which all crops of a batch are gathered at once.
 
-    def __init__(self, crops: Crops, pictures: Mapping[int, Tensor]) -> None:
+    pixels : (P, 6) uint8, of all pairs one after the other, row by row: red, green, blue of the blurry one and of the sharp
+    starts : by number of the pair, the place of its first pixel
+    """
+
+    def __init__(self, crops: Crops, pixels: Tensor, starts: Mapping[int, int]) -> None:
         self._crops = crops
-        self._pictures = pictures
+        self._pixels = pixels
+        self._starts = starts
 
     def batches(self, division: Division, *, epoch: int, start: int) -> Iterator[tuple[int, Tensor, Tensor]]:
         """The same as `deblur_cli.training.feeding.batches.batches` gives, to the bit."""
         for size, items in planned(self._crops, division, epoch=epoch, start=start):
-            pairs = [self._crop(item) for item in items]
-            together = torch.stack(pairs) if pairs else torch.empty(0, 2, 3, 1, 1, dtype=torch.uint8)
-            yield size, together[:, 0], together[:, 1]
+            together = self._gather(items)
+            yield size, together[:, :3], together[:, 3:]
 
-    def _crop(self, item: Item) -> Tensor:
-        """(2, 3, patch, patch)"""
-        pair = self._pictures[self._crops.owner(item)]
-        cut = self._crops.cut(item, *pair.shape[-2:])
-        crop = pair[:, :, cut.rows, cut.columns]
-        return crop.flip([side for side, flip in zip((2, 3), cut.mirrored, strict=True) if flip])
+    def _gather(self, items: Sequence[Item]) -> Tensor:
+        """(n, 6, patch, patch)"""
+        if not items:  # fewer samples than processes
+            return torch.empty(0, 6, 1, 1, dtype=torch.uint8)
+        ways = torch.tensor([self._way(item) for item in items])
+        first, down, across = ways.to(self._pixels.device).T[:, :, None]  # (n, 1) each
+        steps = torch.arange(self._crops.patch, device=self._pixels.device)
+        places = (first + down * steps)[:, :, None] + (across * steps)[:, None, :]  # (n, patch, patch)
+        return self._pixels[places].permute(0, 3, 1, 2)
+
+    def _way(self, item: Item) -> tuple[int, int, int]:
+        """The place of a crop's first pixel, and how far it is to the next one below and beside it."""
+        owner = self._crops.owner(item)
+        height, width = self._crops.rooms[owner].tolist()
+        cut = self._crops.cut(item, height, width)
+        row, column = (
+            part.stop - 1 if flip else part.start
+            for part, flip in zip((cut.rows, cut.columns), cut.mirrored, strict=True)
+        )
+        down, across = (-1 if flip else 1 for flip in cut.mirrored)
+        return self._starts[owner] + row * width + column, down * width, across
 
 
 def hold_on_device(
@@ -106,15 +126,18 @@ def hold_on_device(
         worker_init_fn=partial(start_worker, blurs=crops.blurs),
         generator=torch.Generator(),
     )
-    pictures: dict[int, Tensor] = {}
-    said = time.monotonic()
+    pixels = torch.empty(needed // 6, 6, dtype=torch.uint8, device=device)
+    starts: dict[int, int] = {}
+    end, said = 0, time.monotonic()
     for owner, pair in zip(owners, loader, strict=True):
-        pictures[owner] = unless_refused(pair).to(device)
+        found = unless_refused(pair)
+        starts[owner], end = end, end + len(found)
+        pixels[starts[owner] : end] = found.to(device)
         if time.monotonic() - said >= _SAY_EVERY_S:
             said = time.monotonic()
-            tell(f"{len(pictures)} of {len(owners)} pairs are on {device}")
+            tell(f"{len(starts)} of {len(owners)} pairs are on {device}")
     tell(f"{len(owners)} pairs are on {device}, {format_size(needed)}")
-    return DeviceCache(crops, pictures)
+    return DeviceCache(crops, pixels, starts)
 
 
 class _Pictures(Dataset[Tensor]):
@@ -124,5 +147,6 @@ class _Pictures(Dataset[Tensor]):
         self._crops = crops
 
     def __getitem__(self, owner: int) -> Tensor:
-        """(2, 3, H, W) uint8, blurry and sharp"""
-        return torch.stack([as_tensor(picture) for picture in self._crops.pictures(owner)])
+        """(H * W, 6) uint8, blurry and sharp"""
+        pair = np.concatenate(self._crops.pictures(owner), axis=2)
+        return torch.from_numpy(pair.reshape(-1, 6))
