@@ -30,6 +30,7 @@ from deblur_cli.training.feeding.material import Preparation
 from deblur_cli.training.objective import build_objective
 from deblur_cli.training.request import Request
 from deblur_cli.training.session import run_training
+from deblur_cli.training.showing import plots
 
 STEP_TARGET = 1.05
 RESUME_TARGET = 1.2
@@ -229,6 +230,7 @@ def _memory(pairs: Path, home: Path, *, first: int, last: int) -> list[Row]:
 def _most_held(request: dict[str, Any], folder: Path, at: Sequence[int]) -> list[int]:
     """The most bytes held in the steps up to each of these, in a process of its own."""
     most = dict.fromkeys(at, 0)
+    plots.REDRAW_S = 0.0  # curves.png is drawn after the first epoch: what that loads is there from then on
 
     def look(progress: Progress) -> None:
         for step in most:
