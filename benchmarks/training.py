@@ -53,7 +53,7 @@ class Sizes:
     picture: tuple[int, int] = (720, 1280)
     options: Mapping[str, Any] = field(default_factory=dict)
     steps: int = 4
-    memory_steps: tuple[int, int] = (100, 500)
+    memory_steps: tuple[int, int] = (400, 900)  # five epochs fill the caches of allocator and matplotlib
 
 
 QUICK = Sizes(patch=32, picture=(96, 128), options=MODEL.tiny, steps=2, memory_steps=(30, 60))
