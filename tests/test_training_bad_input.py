@@ -1,5 +1,6 @@
 """What a user gives a training that it cannot use: one clear line, the right exit code, nothing lost."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,22 @@ def test_a_picture_that_a_reading_process_refuses_is_one_line(pairs: Path, run, 
     assert done.code == 1
     assert done.err.splitlines()[-1].startswith(f"deblur: cannot read {broken}: it is damaged or cut off")
     assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("lost", ["last", "last/state.json"])
+def test_a_run_whose_checkpoint_is_gone_is_not_begun_anew_over_its_results(
+    pairs: Path, run, tmp_path: Path, lost: str
+) -> None:
+    assert run(*WORDS, "--data", pairs, "--epochs", "2", "-o", "mine").code == 0
+    best = tmp_path / "mine" / "best" / "weights.safetensors"
+    before = best.read_bytes()
+    where = tmp_path / "mine" / lost
+    if where.is_dir():
+        shutil.rmtree(where)
+    else:
+        where.unlink()
+    done = run("train", "--resume", "-o", "mine", "--epochs", "3")
+    assert done.code == 2
+    assert "mine/last is damaged" in done.err
+    assert "--init mine" in done.err
+    assert best.read_bytes() == before

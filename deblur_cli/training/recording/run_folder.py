@@ -185,10 +185,12 @@ class RunFolder:
     def read_last(self) -> Checkpoint | None:
         """The last checkpoint; None where the run was stopped before its first.
 
-        Raises UsageError where it is damaged.
+        Raises UsageError where it is damaged, or gone: to begin anew would write over the best weights.
         """
         folder = self._last()
         if folder is None:
+            if self._count_validations() > 1:  # one may have been killed before it was saved
+                raise self._damaged(self.path / "last", "it is gone")
             return None
         try:
             state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
@@ -221,7 +223,13 @@ class RunFolder:
 
     def _last(self) -> Path | None:
         _, *places = self._places()
-        return next((place for place in places if (place / "state.json").is_file()), None)
+        return next((place for place in places if place.is_dir()), None)
+
+    def _count_validations(self) -> int:
+        try:
+            return (self.path / "metrics.csv").read_bytes().count(b"\n") - 1
+        except OSError:
+            return 0
 
     def _damaged(self, what: Path, why: object) -> UsageError:
         return UsageError(
