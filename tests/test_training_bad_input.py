@@ -1,6 +1,9 @@
 """What a user gives a training that it cannot use: one clear line, the right exit code, nothing lost."""
 
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,3 +55,29 @@ def test_a_run_whose_checkpoint_is_gone_is_not_begun_anew_over_its_results(
     assert "mine/last is damaged" in done.err
     assert "--init mine" in done.err
     assert best.read_bytes() == before
+
+
+def test_a_run_that_another_process_trains_is_left_alone(pairs: Path, run, tmp_path: Path) -> None:
+    def content() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in (tmp_path / "mine").rglob("*") if path.is_file()}
+
+    words = (*WORDS, "--data", str(pairs), "-o", str(tmp_path / "mine"), "--steps", "100000")
+    with subprocess.Popen(
+        [sys.executable, "-m", "deblur_cli", *words], stderr=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stderr is not None
+        next(line for line in other.stderr if "validation PSNR" in line)
+        other.send_signal(signal.SIGSTOP)
+        before = content()
+        done = run("train", "--resume", "-o", "mine", "--steps", "2")
+        assert done.code == 2
+        assert "another deblur train is at work in mine" in done.err
+        assert content() == before
+        other.kill()
+    assert run("train", "--resume", "-o", "mine", "--steps", "2").code == 0
+
+
+def test_a_training_that_cannot_begin_leaves_no_folder(pairs: Path, run, tmp_path: Path) -> None:
+    (pairs / "sharp" / "0.png").write_bytes(b"")
+    assert run(*WORDS, "--data", pairs, "-o", "runs/mine").code == 1
+    assert not (tmp_path / "runs").exists()

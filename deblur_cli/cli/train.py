@@ -1,5 +1,6 @@
 """`deblur train`."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -195,6 +196,7 @@ def train(
     from deblur_cli.host.manager import Host
     from deblur_cli.training.engine import Ended
     from deblur_cli.training.processes import require_samples_for_all
+    from deblur_cli.training.recording.run_folder import RunFolder
     from deblur_cli.training.session import run_training
 
     host = Host.discover()
@@ -237,6 +239,7 @@ def train(
         title = f"{'going on with' if resume else 'training'} {folder}"
         with (
             launching.naming_what_is_left(folder, together.count),
+            RunFolder(folder).alone() if together.is_first else nullcontext(),
             stop_on_signals(launcher=launching.launcher()) as stop,
             console.status("training") as bar,
         ):

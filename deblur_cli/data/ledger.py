@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,6 +17,7 @@ from deblur_cli.data.files import write_plainly, write_text
 from deblur_cli.data.splits import SPLITS
 from deblur_cli.errors import UsageError
 from deblur_cli.pictures.atomic import atomic_write, sync_folder
+from deblur_cli.pictures.locks import locked
 
 SCHEMA = 1
 
@@ -223,24 +223,13 @@ class Ledger:
         UsageError : another run is at work there
         """
         self.out.mkdir(parents=True, exist_ok=True)
-        if sys.platform == "win32":  # folders cannot be locked there
-            yield
-            return
-        import fcntl
-
-        handle = os.open(self.out, os.O_RDONLY)
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise UsageError(
-                    f"another deblur make-dataset is at work in {self.out}; wait for it, or choose another folder"
-                ) from error
-            except OSError:  # some network disks know no locks
-                pass
-            yield
+            with locked(
+                self.out,
+                busy=f"another deblur make-dataset is at work in {self.out}; wait for it, or choose another folder",
+            ):
+                yield
         finally:
-            os.close(handle)
             with contextlib.suppress(OSError):  # it is empty where nothing could be made
                 self.out.rmdir()
 

@@ -11,7 +11,7 @@ import io
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -23,6 +23,7 @@ from torch import Tensor
 
 from deblur_cli.errors import MissingError, NotEnoughRoomError, UsageError
 from deblur_cli.pictures.atomic import TEMPORARY, atomic_write, is_full, sync_folder
+from deblur_cli.pictures.locks import locked
 from deblur_cli.training.choosing import RECIPE_FILE
 from deblur_cli.weights import CHECKPOINT, Header, file_sha256, write_weights
 
@@ -48,6 +49,24 @@ class RunFolder:
         self.path = path
         self._facts = dict(facts or {})
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other trainings out of the folder, which is made where it is missing, and goes if nothing came of it.
+
+        Raises UsageError where another one is at work there.
+        """
+        made = self._make()
+        try:
+            with locked(
+                self.path,
+                busy=f"another deblur train is at work in {self.path}; wait for it, or choose another folder with -o",
+            ):
+                yield
+        finally:
+            for folder in made:
+                with suppress(OSError):  # something lies in it
+                    folder.rmdir()
+
     def begin(self, record: Mapping[str, Any], *, pairs: str, recipe: str) -> None:
         """Make the folder, write pairs.csv and recipe.toml, and run.json, which makes a run of it.
 
@@ -57,10 +76,7 @@ class RunFolder:
             raise UsageError(
                 f"{self.path} holds a run already; go on with --resume, or choose another folder with -o"
             )
-        missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
-        self.path.mkdir(parents=True, exist_ok=True)
-        for folder in missing:
-            sync_folder(folder.parent)
+        self._make()
         self._write_text("pairs.csv", pairs)
         self._write_text(RECIPE_FILE, recipe)
         self._write_text("run.json", json.dumps({**record, _OF: self._facts}, indent=2) + "\n")
@@ -216,6 +232,14 @@ class RunFolder:
             return f"that of step {json.loads((folder / 'state.json').read_bytes())['step']} in {folder}"
         except (OSError, ValueError, KeyError, TypeError):
             return f"{folder}, which is damaged"
+
+    def _make(self) -> Sequence[Path]:
+        """Make the folder; returns what was missing of it and its parents, the innermost first."""
+        missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        self.path.mkdir(parents=True, exist_ok=True)
+        for folder in missing:
+            sync_folder(folder.parent)
+        return missing
 
     def _places(self) -> tuple[Path, Path, Path]:
         """Where a checkpoint is written, where it lies, and where it goes while the next takes its place."""
