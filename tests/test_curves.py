@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deblur_cli.training.showing import plots
 from deblur_cli.training.recording.metrics_file import read_metrics
+from deblur_cli.training.showing import plots
 from deblur_cli.training.showing.plots import LiveCurves, Run, draw_curves
 
 BASE = ("step", "epoch", "seconds", "lr", "train_loss", "val_loss", "psnr", "ssim", "blurry_psnr", "blurry_ssim")  # fmt: skip
