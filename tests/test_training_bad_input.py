@@ -1,13 +1,18 @@
 """What a user gives a training that it cannot use: one clear line, the right exit code, nothing lost."""
 
+import json
 import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image, ImageFilter
+
+from deblur_cli.cli.app import main
 
 SMALL = ("--set", "model.depth=2", "model.width=8", "batch_size=4", "patch=24", "--device", "cpu")
 WORDS = ("train", "-m", "rednet30", *SMALL)
@@ -81,3 +86,51 @@ def test_a_training_that_cannot_begin_leaves_no_folder(pairs: Path, run, tmp_pat
     (pairs / "sharp" / "0.png").write_bytes(b"")
     assert run(*WORDS, "--data", pairs, "-o", "runs/mine").code == 1
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.fixture(scope="module")
+def one_step(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one step on one pair."""
+    folder = tmp_path_factory.mktemp("one")
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 24, 3), np.uint8)
+    for name in ("blur", "sharp"):
+        (folder / "pairs" / name).mkdir(parents=True)
+        Image.fromarray(pixels).save(folder / "pairs" / name / "0.png")
+    words = [*WORDS, "--data", str(folder / "pairs"), "-o", str(folder / "mine"), "--steps", "1"]
+    assert main(words) == 0
+    return folder / "mine"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"request": 3},
+        {"environment": []},
+        {"request": {"data": []}},
+        {"request": {"data": "pairs"}},
+        {"request": {"data": [3]}},
+        {"request": {"seed": "x"}},
+        {"request": {"device": 3}},
+        {"request": {"model": None}},
+        {"request": {"options": 3}},
+        {"request": {"workers": "many"}},
+        {"request": {"minutes": "5", "steps": None}},
+        {"request": {"save_every_s": None}},
+        {"request": {"compile": "yes"}},
+        {"request": {"preparation": 3}},
+        {"request": {"preparation": {"preset": 3}}},
+    ],
+    ids=str,
+)
+def test_a_run_json_of_wrong_types_is_one_line(
+    one_step: Path, run, tmp_path: Path, wrong: dict[str, Any]
+) -> None:
+    folder = Path(shutil.copytree(one_step, tmp_path / "mine"))
+    record = json.loads((folder / "run.json").read_text())
+    for name, value in wrong.items():
+        record[name] = {**record[name], **value} if isinstance(value, dict) else value
+    (folder / "run.json").write_text(json.dumps(record))
+    done = run("train", "--resume", "-o", "mine")
+    assert done.code == 2, done.err
+    assert done.err.startswith("deblur: mine/run.json")
+    assert len(done.err.splitlines()) == 1

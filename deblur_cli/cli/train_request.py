@@ -67,7 +67,8 @@ def resumed_request(host: "Host", output: Path | None, typed: dict[str, Any]) ->
     if output is None:
         raise UsageError("say which run to go on with: deblur train --resume -o RUN")
     saved = RunFolder(output).read_record()["request"]
-    before = {**saved, **saved.get("preparation", {})}
+    before = Request.from_values(saved, run=output).as_values()
+    before |= before["preparation"]
     for name in typed.keys() & _KEPT:
         if typed[name] != before.get(name):
             raise _kept(

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from deblur_cli.errors import UsageError
 from deblur_cli.host.recipe_values import as_values, from_values
@@ -66,7 +67,7 @@ class Request:
         """
         known = {item.name: values[item.name] for item in fields(cls) if item.name in values}
         try:
-            return cls(
+            request = cls(
                 **known
                 | {
                     "data": tuple(values["data"]),
@@ -74,7 +75,27 @@ class Request:
                     "recipe": from_values(values["recipe"]),
                 }
             )
+            for part in (request, request.preparation):
+                _require_types(part)
+            if not (
+                isinstance(values["data"], list)
+                and request.data
+                and all(isinstance(name, str) for name in request.data)
+            ):
+                raise TypeError(f"data is {values['data']!r}")
+            return request
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(
                 f"{run}/run.json does not fit this version ({error}); begin a new run with another -o"
             ) from error
+
+
+def _require_types(part: "Request | Preparation") -> None:
+    """Raise TypeError where a value is of another type than its field."""
+    for name, hint in get_type_hints(type(part)).items():
+        value = getattr(part, name)
+        kinds = [
+            get_origin(kind) or kind for kind in (get_args(hint) if isinstance(hint, UnionType) else (hint,))
+        ]
+        if not isinstance(value, (*kinds, int) if float in kinds else tuple(kinds)):
+            raise TypeError(f"{name} is {value!r}")

@@ -93,7 +93,9 @@ class RunFolder:
             raise MissingError(f"{self.path} holds no run to resume: there is no run.json") from error
         except (OSError, ValueError) as error:
             raise self._damaged(file, error) from error
-        if not isinstance(record, dict) or not {"request", "environment"} <= record.keys():
+        if not isinstance(record, dict) or not all(
+            isinstance(record.get(name), dict) for name in ("request", "environment")
+        ):
             raise self._damaged(file, "it is no record of a run")
         if not isinstance(record.get(_OF), dict):
             raise UsageError(
