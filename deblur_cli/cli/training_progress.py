@@ -95,7 +95,7 @@ class Reporter:
 
 
 class Pace:
-    """How long a training will take, by the pace of the later half of this session.
+    """How long a training will take, by the pace of the later half of what was done since it was started or resumed.
 
     So it forgets the slow first steps, and a phase of another speed, such as epochs without a critic.
     """
@@ -107,7 +107,7 @@ class Pace:
         self._began: float | None = None
 
     def add(self, seconds: float, done: float) -> None:
-        """Note where the training stands. seconds : trained so far, earlier sessions included; done : share"""
+        """Note where the training stands. seconds : trained so far, before it was resumed too; done : share"""
         if self._began is None:
             self._began = seconds
         if len(self._seen) > 1 and self._seen[-2][0] - self._began > 0.99 * (seconds - self._began):
@@ -118,7 +118,7 @@ class Pace:
 
     @property
     def elapsed(self) -> float:
-        """Seconds of this session."""
+        """Seconds since the training was started or resumed."""
         return self._seen[-1][0] - self._began if self._seen and self._began is not None else 0.0
 
     @property

@@ -26,9 +26,13 @@ def not_finite(what: str, *, step: int, lr: float, run: RunFolder) -> CheckFaile
     what : the loss or gradient by name; lr : the recipe's full rate
     """
     saved = run.last_step_text()
-    again = f"begin a new run from it with --init {run.path}" if run.has_checkpoint() else "begin a new run"
+    again = (
+        f"begin a new run from it with --init {run.path} and"
+        if run.has_checkpoint()
+        else "begin a new run with"
+    )
     return CheckFailed(
-        f"{what} is not finite at step {step}; the last good checkpoint is {saved}. Nothing later was saved: {again} and "
+        f"{what} is not finite at step {step}; the last good checkpoint is {saved}. Nothing later was saved: {again} "
         f"a lower learning rate, --set optimizer.lr={lr / 10:g}, or with --set clip_norm=1"
     )
 
