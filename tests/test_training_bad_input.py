@@ -1,6 +1,7 @@
 """What a user gives a training that it cannot use: one clear line, the right exit code, nothing lost."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -134,3 +135,33 @@ def test_a_run_json_of_wrong_types_is_one_line(
     assert done.code == 2, done.err
     assert done.err.startswith("deblur: mine/run.json")
     assert len(done.err.splitlines()) == 1
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no terminals that end so")
+@pytest.mark.parametrize("more", [(), ("--processes", "2")], ids=["alone", "two processes"])
+def test_a_training_whose_terminal_is_closed_saves(
+    pairs: Path, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    import pty
+
+    words = (*WORDS, "--data", str(pairs), "-o", str(tmp_path / "mine"), "--steps", "100000", *more)
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execv(sys.executable, [sys.executable, "-m", "deblur_cli", *words])
+    while not (tmp_path / "mine" / "last").exists():
+        os.read(terminal, 1000)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 143
+    state = json.loads((tmp_path / "mine" / "last" / "state.json").read_text())
+    assert state["batch"] > 0  # within an epoch: saved for the signal
+    assert not list((tmp_path / "mine").glob("last.*"))
+
+
+def test_a_training_goes_on_when_nobody_reads_what_it_says(pairs: Path, tmp_path: Path) -> None:
+    words = (*WORDS, "--data", str(pairs), "-o", str(tmp_path / "mine"), "--steps", "3")
+    heard, said = os.pipe()
+    os.close(heard)
+    done = subprocess.run([sys.executable, "-m", "deblur_cli", *words], stderr=said, stdout=subprocess.PIPE)
+    os.close(said)
+    assert done.returncode == 0
+    assert done.stdout.decode().strip() == str(tmp_path / "mine")

@@ -3,6 +3,7 @@
 Rich is imported only by what draws tables and bars. Bars appear on a terminal alone; NO_COLOR is respected.
 """
 
+import errno
 import logging
 import math
 import os
@@ -300,6 +301,11 @@ def _print(text: str, stream: TextIO) -> None:
     except UnicodeEncodeError:  # a file name with bytes that are no text, or a terminal that is not UTF-8
         encoding = stream.encoding or "ascii"
         print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+    except OSError as error:  # nobody reads what is told any more: no reason to lose hours of work
+        if stream is not sys.stderr:
+            raise
+        if error.errno in (errno.EPIPE, errno.EIO):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # bars and PyTorch write there, too
 
 
 def _coloured(text: str, *, code: int) -> str:

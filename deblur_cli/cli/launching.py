@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from deblur_cli.cli import console
 from deblur_cli.cli.errors import INTERRUPTED, TERMINATED, Terminated, report
+from deblur_cli.cli.signals import stopping_signals
 from deblur_cli.errors import DeblurError
 
 if TYPE_CHECKING:
@@ -177,13 +178,13 @@ class _Passing:
 
     def as_exception(self) -> BaseException:
         """What the command ends with, so that its exit code is 130 or 143."""
-        return Terminated() if self.number is signal.SIGTERM else KeyboardInterrupt()
+        return KeyboardInterrupt() if self.number is signal.SIGINT else Terminated()
 
 
 @contextmanager
 def _passing_signals(agent: "ElasticAgent", *, scratch: Path, count: int) -> Iterator[_Passing]:
     passing = _Passing(agent, scratch=scratch, count=count)
-    before = {number: signal.signal(number, passing) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, passing) for number in stopping_signals()}
     try:
         yield passing
     finally:

@@ -1,7 +1,8 @@
-"""Ctrl-C and SIGTERM for jobs that finish a step and save before they stop."""
+"""Ctrl-C, SIGTERM and the end of the terminal for jobs that finish a step and save before they stop."""
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -31,9 +32,9 @@ class Stop:
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """The signal handler."""
         if os.getpid() != self._owner:  # a process that reads pictures; its owner ends it
-            if number == signal.SIGTERM:
-                signal.signal(signal.SIGTERM, signal.SIG_DFL)
-                os.kill(os.getpid(), signal.SIGTERM)
+            if number != signal.SIGINT:
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
             return
         at_once = self._was_asked or (self._launcher is not None and number == signal.SIGTERM)
         self._was_asked, self._number = True, signal.Signals(number)
@@ -44,14 +45,22 @@ class Stop:
 
     def as_exception(self) -> BaseException:
         """What the command ends with, so that its exit code is 130 or 143."""
-        return Terminated() if self._number is signal.SIGTERM else KeyboardInterrupt()
+        return KeyboardInterrupt() if self._number is signal.SIGINT else Terminated()
+
+
+def stopping_signals() -> list[signal.Signals]:
+    """Those that ask to stop: Ctrl-C, SIGTERM, and the end of the terminal unless `nohup` said to outlive it."""
+    always = [signal.SIGINT, signal.SIGTERM]
+    if sys.platform == "win32" or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        return always
+    return [*always, signal.SIGHUP]
 
 
 @contextmanager
 def stop_on_signals(*, launcher: int | None = None) -> Iterator[Stop]:
-    """Inside, Ctrl-C and SIGTERM make stopping `wanted` by the value yielded."""
+    """Inside, `stopping_signals` make stopping `wanted` by the value yielded."""
     stop = Stop(launcher=launcher)
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, stop) for number in stopping_signals()}
     try:
         yield stop
     finally:
