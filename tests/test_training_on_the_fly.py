@@ -334,6 +334,25 @@ def test_scenes_are_held_out_whole_where_there_is_no_part_to_validate_on(
         assert not {name.split("/")[0] for name in train_names} & {name.split("/")[0] for name in val_names}
 
 
+@pytest.mark.parametrize("pictures", [2, 8, 30])
+def test_pieces_of_one_picture_are_not_both_trained_on_and_held_out(tmp_path: Path, pictures: int) -> None:
+    """As make-dataset names them, where a small set has nothing in its part to validate on."""
+    names = [f"{number:06d}_00_{piece}" for number in range(pictures) for piece in range(4)]
+    for kind in ("blur", "sharp"):
+        (tmp_path / kind).mkdir()
+        for name in names:
+            (tmp_path / kind / f"{name}.png").touch()
+    (tmp_path / "splits").mkdir()
+    (tmp_path / "splits" / "train.txt").write_text("\n".join(names))
+    material = open_material(Host.discover(), [str(tmp_path)], spec=None, only_sharp=False)
+    trained_on, held_out = (
+        {pair.name.partition("_")[0] for pair in pairs} for pairs in (material.train, material.val)
+    )
+    assert held_out
+    assert not trained_on & held_out
+    assert len(material.train) + len(material.val) == len(names)
+
+
 def test_ready_pairs_stay_as_they_are_beside_pictures_that_are_blurred(
     photos: Path, run, tmp_path: Path
 ) -> None:

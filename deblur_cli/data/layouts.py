@@ -1,6 +1,7 @@
 """How data sets of pairs are laid out in folders: by splits, by scenes, or as make-dataset writes them."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from deblur_cli.data.pairs import FilePair, match_folders
@@ -63,7 +64,7 @@ def made_pairs(folder: Path, split: str) -> Sequence[FilePair]:
                 f"{f', and {len(lost) - 1} more' if len(lost) > 1 else ''}; "
                 f"where pictures were lost, deblur make-dataset --verify {folder} --mend writes them again"
             )
-        return [there[item] for item in listed]
+        return [replace(there[item], group=item.partition("_")[0]) for item in listed]  # PICTURE_DRAW_PATCH
     return []
 
 

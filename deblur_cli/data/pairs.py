@@ -66,11 +66,12 @@ class SharpPicture(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilePair:
-    """A pair in two files."""
+    """A pair in two files. group : of which picture it is a piece, where that is known"""
 
     name: str
     blurry: Path
     sharp: Path
+    group: str = ""
 
     def size(self) -> tuple[int, int]:
         """Height and width in px of the sharp picture.

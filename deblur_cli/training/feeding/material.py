@@ -12,7 +12,7 @@ from deblur_cli.blur.spec import Redraw, SourceKind, Spec
 from deblur_cli.blur.spec_file import parse_spec, spec_named
 from deblur_cli.data.drawn import DrawnPair
 from deblur_cli.data.lazy import Lazy
-from deblur_cli.data.pairs import Pair
+from deblur_cli.data.pairs import FilePair, Pair
 from deblur_cli.data.sets import holds_sharp, open_pairs, spec_of
 from deblur_cli.errors import MissingError, UsageError
 from deblur_cli.host.manager import Host
@@ -124,16 +124,21 @@ def _divided(host: Host, name: str, spec: Spec | None) -> tuple[Sequence[Pair], 
 
 
 def _held_out(pairs: Sequence[Pair]) -> Sequence[int]:
-    """Which pairs to validate with: whole scenes or clips, as their folders are; of few of them the smallest."""
+    """Which pairs to validate with: whole scenes or clips, as their folders are, and pictures; of few the smallest."""
     scenes: dict[str, list[int]] = {}
     for number, pair in enumerate(pairs):
-        scene = pair.picture.group if isinstance(pair, DrawnPair) else pair.name.rpartition("/")[0]
-        scenes.setdefault(scene, []).append(number)
+        scenes.setdefault(_scene(pair), []).append(number)
     if len(scenes) < 2:
         return range(0, len(pairs), HELD_OUT)
     if len(scenes) < HELD_OUT:
         return min(scenes.values(), key=len)
     return sorted(chain(*list(scenes.values())[::HELD_OUT]))
+
+
+def _scene(pair: Pair) -> str:
+    if isinstance(pair, DrawnPair):
+        return pair.picture.group
+    return (isinstance(pair, FilePair) and pair.group) or pair.name.rpartition("/")[0]
 
 
 def _are_equal(first: Sequence[Pair], second: Sequence[Pair]) -> bool:
