@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from deblur_cli.cli import console
-from deblur_cli.cli.options import Device, Json, ModelName, Preset, Quiet, Seed, Verbose, was_typed
+from deblur_cli.cli.options import Device, Json, Preset, Quiet, Seed, Verbose, complete_models, was_typed
 
 
 def train(
@@ -31,7 +31,17 @@ def train(
             show_default=False,
         ),
     ] = None,
-    model: ModelName = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="NAME",
+            help="Model to train; --init names weights to start from. Default: your own (see deblur doctor), else the preferred one with weights.",
+            autocompletion=complete_models,
+            show_default=False,
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
