@@ -228,10 +228,10 @@ def test_the_command_says_so_in_one_line_and_the_run_is_a_start_for_another(
     assert done.code == 3, done.err
     assert len(done.err.splitlines()) == 1
     assert f"at step {BATCHES + 1};" in done.err
-    assert "--init mine and a lower learning rate, --set optimizer.lr=0.001," in done.err
+    assert f"--init {Path('mine') / 'last'} and a lower learning rate, --set optimizer.lr=0.001," in done.err
     before = contents(tmp_path / "mine")
     again = run(
-        *words, *settings[:2], "loss=mse", "optimizer.lr=0.001", "--init", "mine", "-o", "again", "-q"
+        *words, *settings[:2], "loss=mse", "optimizer.lr=0.001", "--init", "mine/last", "-o", "again", "-q"
     )
     assert again.code == 0, again.err
     assert contents(tmp_path / "mine") == before

@@ -62,7 +62,7 @@ class Recipe:
     drop_last : leave out the last batch of an epoch where it is not full
     reuse : epochs for which a patch that is blurred on the fly stays: so many times less blur is made, for pictures that
         are alike but for crop, flips, noise and JPEG
-    clip_norm : greatest norm of the gradient, None = any
+    clip_norm : greatest norm of the gradient, of critics too, None = any
     freeze_norm_after : share of the training after which batch-norm statistics no longer move; 1 = never
     ema_decay : decay of the averaged weights that are saved, 0 = none
     """

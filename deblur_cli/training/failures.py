@@ -27,7 +27,7 @@ def not_finite(what: str, *, step: int, lr: float, run: RunFolder) -> CheckFaile
     """
     saved = run.last_step_text()
     again = (
-        f"begin a new run from it with --init {run.path} and"
+        f"begin a new run from it with --init {run.path / 'last'} and"
         if run.has_checkpoint()
         else "begin a new run with"
     )
