@@ -165,3 +165,16 @@ def test_a_training_goes_on_when_nobody_reads_what_it_says(pairs: Path, tmp_path
     os.close(said)
     assert done.returncode == 0
     assert done.stdout.decode().strip() == str(tmp_path / "mine")
+
+
+def test_a_training_without_end_is_refused(pairs: Path, run) -> None:
+    done = run(*WORDS, "--data", pairs, "-o", "mine", "--minutes", "inf")
+    assert done.code == 2
+    assert "--minutes inf" in done.err
+
+
+def test_why_a_network_cannot_be_built_is_one_line(pairs: Path, run) -> None:
+    done = run(*WORDS, "--data", pairs, "-o", "mine", "--set", f"model.width={10**20}")
+    assert done.code == 4
+    assert len(done.err.splitlines()) == 1
+    assert "cannot be built: TypeError" in done.err

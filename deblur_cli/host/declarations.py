@@ -259,8 +259,9 @@ class Model:
         except MemoryError:
             raise
         except Exception as error:  # a stranger's code may raise anything
+            why = (str(error).splitlines() or ["no message"])[0]  # PyTorch's may go on with a trace of C++
             raise MissingError(
-                f"the network {self.network} of model {self.name} cannot be built: {type(error).__name__}: {error}; "
+                f"the network {self.network} of model {self.name} cannot be built: {type(error).__name__}: {why}; "
                 f"`deblur plugins check {self.name}` shows more"
             ) from error
 

@@ -1,5 +1,6 @@
 """How long a training lasts, and where it stands on its way."""
 
+import math
 from dataclasses import dataclass
 
 from deblur_cli.errors import UsageError
@@ -25,11 +26,13 @@ class Budget:
     ) -> "Budget":
         """What the user asked for, else the recipe's epochs.
 
-        Raises UsageError where more than one is given.
+        Raises UsageError where more than one is given, or no end.
         """
         given = [value for value in (epochs, steps, minutes) if value is not None]
         if len(given) > 1:
             raise UsageError("give one of --epochs, --steps and --minutes, not several")
+        if minutes is not None and not math.isfinite(minutes):
+            raise UsageError(f"--minutes {minutes}: a training must end; give a number of minutes")
         return cls(epochs=epochs, steps=steps, minutes=minutes) if given else cls(epochs=recipe.epochs)
 
     def in_words(self) -> str:
