@@ -178,3 +178,12 @@ def test_why_a_network_cannot_be_built_is_one_line(pairs: Path, run) -> None:
     assert done.code == 4
     assert len(done.err.splitlines()) == 1
     assert "cannot be built: TypeError" in done.err
+
+
+def test_half_of_what_torchrun_says_is_no_bug(pairs: Path, run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    done = run(*WORDS, "--data", pairs, "-o", "mine", "--steps", "1", env={"WORLD_SIZE": "2"})
+    assert done.code == 2
+    assert "WORLD_SIZE=2" in done.err
+    assert len(done.err.splitlines()) == 1

@@ -101,13 +101,22 @@ class Processes:
 def joined_processes() -> Iterator[Processes]:
     """The processes that torchrun started with this one; alone where it did not.
 
-    Raises LostError where they do not find each other.
+    Raises
+    ------
+    LostError : they do not find each other
+    UsageError : the environment says half of it
     """
     if not are_several():
         yield Processes()
         return
     with _contact():
-        store, rank, count = next(rendezvous("env://"))
+        try:
+            store, rank, count = next(rendezvous("env://"))
+        except ValueError as error:
+            raise UsageError(
+                f"the environment says WORLD_SIZE={os.environ['WORLD_SIZE']}, as torchrun sets it, but lacks the rest ({error}); "
+                "unset it, or start with torchrun or --processes"
+            ) from error
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=count)
     yield Processes(
