@@ -162,13 +162,9 @@ class Plateau(Schedule):
         require(is_number(self.end) and 0 <= self.end <= 1, "schedule.end", self.end, "a number in [0, 1]")
 
     def curve(self, at: Moment) -> float:
-        """rate^(times that the loss stood still)."""
-        factor, best, waited = 1.0, math.inf, 0
-        for loss in at.val_losses:
-            best, waited = (loss, 0) if loss < best - self.min_delta else (best, waited + 1)
-            if waited >= self.patience:
-                factor, waited = max(factor * self.rate, self.end), 0
-        return factor
+        """rate^(times that the loss stood still), at least `end`."""
+        times = _times_stood_still(at.val_losses, patience=self.patience, min_delta=self.min_delta)
+        return float(max(self.rate**times, self.end))
 
 
 SCHEDULES: tuple[type[Schedule], ...] = (ConstantRate, Staircase, LinearToZero, Plateau, Polynomial, Cosine)
@@ -192,12 +188,17 @@ class EarlyStopping:
 
     def is_due(self, val_losses: Sequence[float]) -> bool:
         """Whether it is time, as Keras counts: `patience` validations in a row without a better loss."""
-        best, waited = math.inf, 0
-        for loss in val_losses:
-            best, waited = (loss, 0) if loss < best - self.min_delta else (best, waited + 1)
-            if waited >= self.patience:
-                return True
-        return False
+        return _times_stood_still(val_losses, patience=self.patience, min_delta=self.min_delta) > 0
+
+
+def _times_stood_still(losses: Sequence[float], *, patience: int, min_delta: float) -> int:
+    """How many times `patience` losses in a row were not lower than the best before them by more than `min_delta`."""
+    best, waited, times = math.inf, 0, 0
+    for loss in losses:
+        best, waited = (loss, 0) if loss < best - min_delta else (best, waited + 1)
+        if waited >= patience:
+            times, waited = times + 1, 0
+    return times
 
 
 def require_count(value: object, where: str, *, at_least: int) -> None:

@@ -64,7 +64,7 @@ def explained(recipe: Recipe, *, patch: int, device: torch.device, run: RunFolde
         if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or _OUT_OF_MEMORY.search(str(error)):
             raise NotEnoughRoomError(
                 f"out of memory on {device} with {_size(recipe, patch)}; the last good checkpoint is "
-                f"{run.last_step_text()}. {_smaller(recipe)}"
+                f"{run.last_step_text()}. {_smaller(recipe, patch)}"
             ) from error
         if _KILLED.search(str(error)):
             raise NotEnoughRoomError(
@@ -85,10 +85,10 @@ def _size(recipe: Recipe, patch: int) -> str:
     return f"batches of {recipe.batch_size} crops{parts} of {patch} px"
 
 
-def _smaller(recipe: Recipe) -> str:
-    """What to try next."""
+def _smaller(recipe: Recipe, patch: int) -> str:
+    """What to try next. patch : as of `explained`; small pairs may have made it less than the recipe's"""
     if recipe.batch_size == 1:
-        return f"Begin a new run with smaller crops: --set patch={recipe.patch // 2}"
+        return f"Begin a new run with smaller crops: --set patch={max(1, patch // 2)}"
     half = f"half the batch size, --set batch_size={recipe.batch_size // 2}"
     if 2 * recipe.accumulate > recipe.batch_size:
         return f"Begin a new run with {half}"
