@@ -138,7 +138,13 @@ def test_a_run_json_of_wrong_types_is_one_line(
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no terminals that end so")
-@pytest.mark.parametrize("more", [(), ("--processes", "2")], ids=["alone", "two processes"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param((), id="alone"),
+        pytest.param(("--processes", "2"), id="two processes", marks=pytest.mark.slow),
+    ],
+)
 def test_a_training_whose_terminal_is_closed_saves(
     pairs: Path, tmp_path: Path, more: tuple[str, ...]
 ) -> None:
