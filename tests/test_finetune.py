@@ -88,13 +88,9 @@ def test_a_run_and_a_file_can_be_started_from(train: Callable, tmp_path: Path) -
 
 
 def test_fine_tuning_goes_on_to_learn(train: Callable, tmp_path: Path) -> None:
-    assert (
-        train("-o", "first", *TINY, "optimizer.lr=1e-2", "ema_decay=0", "schedule=constant", steps=30).code
-        == 0
-    )
-    done = train(
-        "--init", "first", "-o", "second", *TINY, "ema_decay=0", "schedule=constant", steps=60
-    )  # fmt: skip
+    learning = (*TINY, "ema_decay=0", "schedule.warmup_steps=2")  # a cosine: both end where they are calm
+    assert train("-o", "first", *learning, "optimizer.lr=3e-3", steps=30).code == 0
+    done = train("--init", "first", "-o", "second", *learning, "optimizer.lr=3e-3", steps=90)
     assert done.code == 0, done.err
     assert psnr_after(tmp_path / "second") > psnr_after(tmp_path / "first")
 
