@@ -511,6 +511,18 @@ def own_recipes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {"PYTHONPATH": str(folder), "DEBLUR_PLUGINS": "own_recipes"}
 
 
+def test_a_run_done_again_is_of_its_model_unless_another_is_typed(
+    pairs: Path, run, tmp_path: Path, own_recipes: dict[str, str]
+) -> None:
+    env = own_recipes | {"DEBLUR_MODEL": "failing"}
+    assert run(*train_words(pairs, "first", "--steps", "1"), "--set", *SMALL).code == 0
+    again = ("train", "--data", pairs, "--recipe", "first", "--device", "cpu", "--steps", "1")
+    done = run(*again, "-o", "second", env=env)
+    assert done.code == 0, done.err
+    assert saved(tmp_path / "second") == saved(tmp_path / "first")
+    assert "no option 'depth'" in run(*again, "-o", "third", "-m", "failing", env=env).err
+
+
 def test_a_file_may_name_the_strategy_of_a_plugin(
     pairs: Path, run, tmp_path: Path, own_recipes: dict[str, str]
 ) -> None:

@@ -296,7 +296,8 @@ def test_the_first_line_says_what_is_trained_on_what(pairs_folder: Path, run, tm
     words = ("train", "--data", pairs_folder, "-m", "rednet30", "-o", "mine", "--steps", "2", *SMALL)
     first = run(*words, "--dtype", "float32").err.splitlines()[0]
     assert first == (
-        "training mine: rednet30 on pairs, recipe fast, 2,067 parameters, 5 pairs, 1 held out; cpu, float32; 2 steps"
+        "training mine: rednet30 on pairs, recipe fast, 2,067 parameters, 5 pairs, 1 held out, crops of 24 px; "
+        "cpu, float32; 2 steps"
     )
     more = run("train", "--resume", "-o", "mine", "--epochs", "1")
     assert "going on with mine: rednet30 on pairs" in more.err
@@ -305,7 +306,7 @@ def test_the_first_line_says_what_is_trained_on_what(pairs_folder: Path, run, tm
 
 BEGINNING = Beginning(
     about="tiny on set, recipe fast", parameters=1234567, train_pairs=2103, val_pairs=111, validated=16,
-    compute="cpu, float32", budget="20 epochs", losses=("mse",), step=0,
+    crop_px=32, wanted_px=128, compute="cpu, float32", budget="20 epochs", losses=("mse",), step=0,
 )  # fmt: skip
 
 
@@ -329,8 +330,8 @@ def test_lines_come_now_and_then_and_tell_the_time_left(capsys: pytest.CaptureFi
         reporter(progress(second, second / 20_000, step=second))
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == (
-        "training runs/a: tiny on set, recipe fast, 1,234,567 parameters, 2,103 pairs, 111 held out (16 of them validate); "
-        "cpu, float32; 20 epochs"
+        "training runs/a: tiny on set, recipe fast, 1,234,567 parameters, 2,103 pairs, 111 held out (16 of them validate), "
+        "crops of 32 px (the pictures are smaller than patch=128); cpu, float32; 20 epochs"
     )
     assert lines[2] == (
         "step 30, epoch 2, 0%, loss 0.25000, critic -3, lr 1.0e-03, 50.0 images/s, 5 h 33 min left"

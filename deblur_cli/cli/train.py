@@ -201,7 +201,7 @@ def train(
     from deblur_cli.cli import launching
     from deblur_cli.cli.errors import current_words
     from deblur_cli.cli.signals import stop_on_signals
-    from deblur_cli.cli.train_request import BUDGET, fresh_request, resumed_request
+    from deblur_cli.cli.train_request import BUDGET, fresh_request, model_of, resumed_request
     from deblur_cli.cli.training_progress import Reporter
     from deblur_cli.host.manager import Host
     from deblur_cli.training.engine import Ended
@@ -220,7 +220,7 @@ def train(
                 host,
                 output,
                 data,
-                model,
+                model if was_typed(ctx, "model") else model_of(recipe) or model,
                 recipe,
                 preparation={"preset": preset, "blur": blur},
                 settings=set_ or [],

@@ -55,6 +55,15 @@ def fresh_request(
     return request, output or next_folder(chosen.name, data)
 
 
+def model_of(recipe: str | None) -> str | None:
+    """The model of a run that is named as the recipe."""
+    from deblur_cli.training.recording.run_folder import RunFolder
+
+    if not recipe or not Path(recipe, "run.json").is_file():
+        return None
+    return str(RunFolder(Path(recipe)).read_record()["request"]["model"])
+
+
 def resumed_request(host: "Host", output: Path | None, typed: dict[str, Any]) -> "tuple[Request, Path]":
     """The request of the run in `output`, with what of it may change: its end, and where it runs.
 

@@ -38,8 +38,11 @@ class Reporter:
         looks = f"{beginning.val_pairs:,} held out"
         if beginning.validated < beginning.val_pairs:
             looks += f" ({beginning.validated} of them validate)"
+        crops = f"crops of {beginning.crop_px} px"
+        if beginning.crop_px < beginning.wanted_px:
+            crops += f" (the pictures are smaller than patch={beginning.wanted_px})"
         console.note(
-            f"{self._title}: {beginning.about}, {beginning.parameters:,} parameters, {beginning.train_pairs:,} pairs, {looks}; "
+            f"{self._title}: {beginning.about}, {beginning.parameters:,} parameters, {beginning.train_pairs:,} pairs, {looks}, {crops}; "
             f"{beginning.compute}; {beginning.budget}"
             + (f", going on after step {beginning.step:,}" if beginning.step else "")
         )

@@ -327,6 +327,8 @@ def _beginning(job: Job, state: State, supply: _Supply, record: Mapping[str, Any
         train_pairs=supply.counts["train_pairs"],
         val_pairs=supply.counts["val_pairs"],
         validated=supply.counts["validated_pictures"],
+        crop_px=supply.crops.patch,
+        wanted_px=job.recipe.patch,
         compute=f"{placement.device}, {dtype_name(placement.compute)}",
         budget=job.budget.in_words(),
         losses=tuple(term.loss for term in job.recipe.terms),

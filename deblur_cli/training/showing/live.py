@@ -22,6 +22,7 @@ class Beginning:
     about : model, data and recipe in words
     parameters : numbers that the network learns
     train_pairs, val_pairs, validated : pairs to train on, pairs held out, and how many of these each validation looks at
+    crop_px, wanted_px : side of the crops, which is less than the recipe's where pictures are smaller
     compute : device and precision; budget : in words
     losses : names of those that make up the loss
     step : 0, or the step after which a resumed run goes on
@@ -32,6 +33,8 @@ class Beginning:
     train_pairs: int
     val_pairs: int
     validated: int
+    crop_px: int
+    wanted_px: int
     compute: str
     budget: str
     losses: tuple[str, ...]
