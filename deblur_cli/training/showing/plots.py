@@ -1,5 +1,6 @@
 """Curves of one or several runs: losses, scores and learning rate, drawn with matplotlib (the extra `plots`)."""
 
+import gc
 import logging
 import time
 import warnings
@@ -140,6 +141,7 @@ class LiveCurves:
         run = Run(name=self._target.resolve().parent.name, rows=self._rows, about=self._about)
         try:
             draw_curves([run], self._target)
+            gc.collect()  # a figure is full of cycles; left to themselves they take 40 MB
             self._num_drawn = len(self._rows)
         except MissingError:  # a matter of taste, not of failure: said at the end
             self._works, self._lacks_matplotlib = False, True
