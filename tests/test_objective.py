@@ -162,7 +162,9 @@ def test_a_network_that_returns_other_sizes_is_refused(sizes: Sequence[tuple[int
 
 @pytest.mark.parametrize("value", [torch.zeros(4), torch.zeros(1), 0.5, None])
 def test_a_loss_that_is_no_single_number_is_refused(value: object) -> None:
-    wrong: Any = lambda restored, sharp: value  # noqa: E731
+    def wrong(restored: torch.Tensor, sharp: torch.Tensor) -> Any:
+        return value
+
     (sharp,) = pictures((12, 16))
     with pytest.raises(CheckFailed, match=r"the loss mine returned .*; it must be one number as a tensor"):
         Objective(terms=[(Term(loss="mine"), wrong)])((sharp,), sharp)

@@ -5,6 +5,7 @@ gets the same curve as one that ends after so many epochs.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -29,7 +30,7 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
+class Schedule(ABC):
     """How the learning rate goes. warmup_steps : steps over which it rises in a line from zero, by which the curve is multiplied"""
 
     kind: ClassVar[str]
@@ -44,9 +45,9 @@ class Schedule:
         warmup = min(1.0, (at.step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
         return warmup * self.curve(at)
 
+    @abstractmethod
     def curve(self, at: Moment) -> float:
         """The factor without the warm-up."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
