@@ -57,11 +57,16 @@ class Geometry:
     halo : half-extent, the largest distance in pixels at which an input pixel changes an output pixel;
         None where some layer looks at the whole picture
     fixed_size : the only height and width accepted, in pixels, or None
+    overlap : for a halo so wide that exact tiles would read more than twice the picture: the pixels that tiles read
+        around what they keep instead. Such tiling is approximate. None where tiles are always exact
+    hint : what to do about the geometry, for messages: which option makes it smaller
     """
 
     multiple_of: int = 1
     halo: int | None
     fixed_size: int | None = None
+    overlap: int | None = None
+    hint: str = ""
 
     def __post_init__(self) -> None:
         require(
@@ -83,6 +88,13 @@ class Geometry:
             self.fixed_size,
             "a positive multiple of multiple_of, or None",
         )
+        require(
+            self.overlap is None
+            or (is_int(self.overlap) and self.halo is not None and 0 <= self.overlap < self.halo),
+            "geometry.overlap",
+            self.overlap,
+            "an integer >= 0 below the halo, or None",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,10 +102,13 @@ class Facts:
     """Figures for the model list; the conformance kit compares them with the built network.
 
     parameters : trainable scalars; kmacs_per_pixel : thousand multiply-accumulates per input pixel
+    bytes_per_pixel : most memory of activations during a forward pass over 1024x1024 pixels, in float32 as the restorer
+        runs it, per pixel of the picture; None where it is not stated
     """
 
     parameters: int
     kmacs_per_pixel: float
+    bytes_per_pixel: int | None = None
 
     def __post_init__(self) -> None:
         require(
@@ -107,6 +122,12 @@ class Facts:
             "facts.kmacs_per_pixel",
             self.kmacs_per_pixel,
             "a number >= 0",
+        )
+        require(
+            self.bytes_per_pixel is None or (is_int(self.bytes_per_pixel) and self.bytes_per_pixel >= 0),
+            "facts.bytes_per_pixel",
+            self.bytes_per_pixel,
+            "an integer >= 0, or None",
         )
 
 
@@ -170,6 +191,7 @@ class Model:
     network : import path of a callable that takes the options as keywords and returns a torch.nn.Module, which maps
         (B, 3, H, W) float32 in the range `values` to the same shape and range. In training mode it may return several
         pictures, the finest first, for a loss of several scales
+    source : the report or publication that it is taken from; paper : another one that this follows, if any
     geometry : a Geometry, or a function (options) -> Geometry
     licence : of the code; each weights file states its own
     preference : of our models with weights the one with the greatest number is the default
@@ -183,6 +205,7 @@ class Model:
     geometry: Geometry | Callable[[Mapping[str, Any]], Geometry]
     facts: Facts
     licence: str
+    paper: str = ""
     values: Values = Values.UNIT
     options: Mapping[str, Option] = field(default_factory=dict)
     recipes: Mapping[str, Recipe] = field(default_factory=dict)

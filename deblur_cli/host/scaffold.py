@@ -147,7 +147,7 @@ def write_plugin(name: str, folder: Path) -> Path:
     model = re.sub(r"^deblur[-_]", "", name)
     if not _NAME.fullmatch(model) or model == "cli":
         raise UsageError(
-            f"{name!r} cannot name a plugin; take a-z and 0-9 in words joined by '-' or '_', such as motion or fast-unet"
+            f"{name!r} cannot name a plugin; take a-z and 0-9 in words joined by '-' or '_', such as motion or fast-blur"
         )
     distribution = "deblur-" + model.replace("_", "-")
     target = folder / distribution

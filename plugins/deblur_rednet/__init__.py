@@ -48,7 +48,8 @@ MODELS = (
     Model(
         name="rednet30",
         summary="30 convolutions with symmetric skips and a global residual (ELU, batch norm)",
-        source="Orlandi, Pinardi: Application of Deep Learning on Image Deblurring, Bologna 2020; after Mao, Shen, Yang, NIPS 2016 (arXiv 1603.09056)",
+        source="Orlandi, Pinardi: Application of Deep Learning on Image Deblurring, Bologna 2020",
+        paper="Mao, Shen, Yang: Image Restoration Using Very Deep Convolutional Encoder-Decoder Networks, NIPS 2016 (arXiv 1603.09056)",
         network="deblur_rednet.network:REDNet",
         geometry=_geometry,
         facts=Facts(parameters=1_076_739, kmacs_per_pixel=1071.0),

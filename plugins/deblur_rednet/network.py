@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deblur_cli.networks import glorot_uniform, keras_norm
+
 
 class Block(nn.Module):
     """conv3 (+ skip) -> ELU -> batch norm."""
@@ -17,8 +19,7 @@ class Block(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-        # Keras' defaults, as the report used
-        self.norm = nn.BatchNorm2d(out_channels, eps=1e-3, momentum=0.01)
+        self.norm = keras_norm(out_channels)
 
     def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
         """(B, C, H, W) -> (B, C', H, W); `skip` joins the raw convolution output."""
@@ -43,11 +44,7 @@ class REDNet(nn.Module):
         self.encoder = nn.ModuleList(Block(3 if i == 0 else width, width) for i in range(depth))
         self.decoder = nn.ModuleList(Block(width, width) for _ in range(depth))
         self.output = nn.Conv2d(width, 3, 1)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.xavier_uniform_(module.weight)  # Keras' glorot uniform
-                assert module.bias is not None
-                nn.init.zeros_(module.bias)
+        glorot_uniform(self)
 
     def forward(self, blurry: Tensor) -> Tensor:
         """(B, 3, H, W) float32 in [0, 1] -> restored, float32. The global residual is added in float32 in every dtype."""

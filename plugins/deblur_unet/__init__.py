@@ -1,0 +1,113 @@
+"""unet16 and unet20, small U-Nets without normalisation, as a plugin. network.py names the reports they are taken from."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from deblur_cli import (
+    Cosine,
+    EarlyStopping,
+    Facts,
+    Geometry,
+    Model,
+    Optimizer,
+    Option,
+    Plateau,
+    Recipe,
+    Term,
+    hookimpl,
+)
+
+API = 1
+
+KERAS_ADAM = Optimizer(kind="adam", lr=1e-3, eps=1e-7)
+
+REPORT_UNET16 = Recipe(
+    summary="the report's recipe for CIFAR-10: Adam at 1e-3, LogCosh, flips (S0)",
+    loss="logcosh",
+    optimizer=KERAS_ADAM,
+    epochs=120,
+    batch_size=32,
+    drop_last=False,
+)
+REPORT_UNET20 = Recipe(
+    summary="the report's recipe: Adam at 1e-3 and on plateaus a fifth, mean absolute error, early stopping (S3)",
+    loss="mae",
+    optimizer=KERAS_ADAM,
+    schedule=Plateau(rate=0.2, patience=4, min_delta=1e-4),
+    epochs=500,
+    early_stopping=EarlyStopping(patience=10),
+    batch_size=32,
+    drop_last=False,
+    flips="none",
+)
+FAST = Recipe(
+    summary="quick good results: starts as the identity, AdamW, cosine, averaged weights",
+    loss=Term(loss="charbonnier", options={"eps": 0.03}),
+    start="deblur_unet.network:start_at_identity",
+    optimizer=Optimizer(kind="adamw", lr=2e-3, weight_decay=1e-4),
+    schedule=Cosine(warmup_steps=200),
+    epochs=40,
+    batch_size=128,
+    patch=32,
+    clip_norm=1.0,
+    ema_decay=0.999,
+)
+
+
+def _geometry(options: Mapping[str, Any]) -> Geometry:
+    """One level reaches 2 px by its two convolutions; each level more doubles that and adds its own 5 px."""
+    scale = 1 << (options["levels"] - 1)
+    return Geometry(multiple_of=scale, halo=7 * scale - 5)
+
+
+def _model(name: str, *, levels: int, report: str, facts: Facts, recipe: Recipe) -> Model:
+    return Model(
+        name=name,
+        summary=f"U-Net of {levels} levels from 16 features on, without normalisation",
+        source=report,
+        paper="Ronneberger, Fischer, Brox: U-Net, MICCAI 2015 (arXiv 1505.04597)",
+        network="deblur_unet.network:UNet",
+        geometry=_geometry,
+        facts=facts,
+        licence="MIT",
+        options={
+            "levels": Option(
+                type=int,
+                default=levels,
+                choices=(1, 2, 3, 4, 5),
+                help="resolutions, each half of the one above",
+            ),
+            "width": Option(
+                type=int, default=16, help="features at full resolution; they double with each level"
+            ),
+            "output": Option(
+                type=str, default="relu", choices=("relu", "linear"), help="what follows the last convolution"
+            ),
+        },
+        recipes={"fast": FAST, "report": recipe},
+        tiny={"levels": 2, "width": 8},
+    )
+
+
+MODELS = (
+    _model(
+        "unet16",
+        levels=4,
+        report="Orlandi, Pinardi: Application of Deep Learning on Image Deblurring, Bologna 2020",
+        facts=Facts(parameters=482_067, kmacs_per_pixel=35.4),
+        recipe=REPORT_UNET16,
+    ),
+    _model(
+        "unet20",
+        levels=5,
+        report="Agosto, Malizia: Machine Vision Practical Project, Nankai 2021",
+        facts=Facts(parameters=1_941_139, kmacs_per_pixel=46.3),
+        recipe=REPORT_UNET20,
+    ),
+)
+
+
+@hookimpl
+def deblur_models() -> Iterable[Model]:
+    """unet16 and unet20."""
+    return MODELS
