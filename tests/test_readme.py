@@ -110,11 +110,13 @@ def test_every_command_is_in_the_readme() -> None:
 
 def test_the_tree_in_the_readme_is_the_tree() -> None:
     (tree,) = [block for block in blocks("") if block.startswith("deblur_cli/")]
-    shown = set()
+    shown, folder = set(), ROOT
     for line in tree.splitlines():
-        indented = line.startswith("  ")
+        parent = folder if line.startswith("  ") else ROOT
         for name in re.split(r"\s{2,}", line.strip())[0].split():
-            path = (ROOT / "deblur_cli" if indented else ROOT) / name
+            path = parent / name
+            if parent == ROOT:
+                folder = path
             assert path.exists(), f"the README's tree shows {name}"
             shown.add(path)
     present = {
