@@ -115,7 +115,10 @@ def describe(host: "Host", name: str) -> dict[str, Any]:
         "multiple_of": geometry.multiple_of,
         "halo": geometry.halo,
         "fixed_size": geometry.fixed_size,
-        "tiling": "approximate" if geometry.halo is None or geometry.fixed_size else "exact",
+        "overlap": geometry.overlap,
+        "tiling": "approximate"
+        if geometry.halo is None or geometry.fixed_size or geometry.overlap is not None
+        else "exact",
         "values": str(model.values),
         "license": model.licence,
         "source": model.source,
@@ -221,6 +224,7 @@ def _page(facts: Mapping[str, Any], recipes: Mapping[str, Mapping[str, Any]]) ->
     origin = f"{facts['distribution']} {facts['version']}".strip() or "DEBLUR_PLUGINS"
     reach = "the whole picture" if facts["halo"] is None else f"{facts['halo']} px"
     size = f", only {facts['fixed_size']} x {facts['fixed_size']}" if facts["fixed_size"] else ""
+    overlap = "" if facts["overlap"] is None else f", with an overlap of {facts['overlap']} px"
     lines = [
         f"{facts['name']}: {facts['summary']}",
         f"  source      {facts['source']}",
@@ -228,7 +232,7 @@ def _page(facts: Mapping[str, Any], recipes: Mapping[str, Mapping[str, Any]]) ->
         f"  plugin      {facts['plugin']}, of {origin}",
         f"  parameters  {facts['parameters']:,}",
         f"  cost        {facts['macs_per_pixel'] / 1000:,.1f} thousand multiply-accumulates a pixel",
-        f"  geometry    sizes in steps of {facts['multiple_of']} px{size}; a pixel sees {reach}; tiling is {facts['tiling']}",
+        f"  geometry    sizes in steps of {facts['multiple_of']} px{size}; a pixel sees {reach}; tiling is {facts['tiling']}{overlap}",
         f"  values      {facts['values']}",
     ]
     for item in facts["weights"]:
