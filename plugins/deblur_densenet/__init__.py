@@ -1,15 +1,78 @@
 """eddensenet, a dense encoder-decoder, as a plugin. network.py names the report that it is taken from."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from deblur_cli import Model, hookimpl
+from deblur_cli import (
+    Cosine,
+    EarlyStopping,
+    Facts,
+    Geometry,
+    Model,
+    Optimizer,
+    Option,
+    Recipe,
+    Term,
+    hookimpl,
+)
 
 API = 1
 
-MODELS: tuple[Model, ...] = ()
+REPORT = Recipe(
+    summary="the report's recipe for CIFAR-10: Adam at 1e-3, squared error, flips, early stopping (S2)",
+    loss="mse",
+    optimizer=Optimizer(kind="adam", lr=1e-3, eps=1e-7),
+    epochs=50,
+    early_stopping=EarlyStopping(patience=5),
+    batch_size=65,
+    drop_last=False,
+)
+FAST = Recipe(
+    summary="quick good results: AdamW, cosine, averaged weights, frozen batch norm at the end",
+    loss=Term(loss="charbonnier", options={"eps": 0.03}),
+    optimizer=Optimizer(kind="adamw", lr=2e-3, weight_decay=1e-4),
+    schedule=Cosine(warmup_steps=200),
+    epochs=40,
+    batch_size=128,
+    patch=32,
+    clip_norm=1.0,
+    ema_decay=0.999,
+    freeze_norm_after=2 / 3,
+)
+
+
+def _geometry(options: Mapping[str, Any]) -> Geometry:
+    """A dense layer reaches 1 px of its level: 1 + 2 of `layers` down, 1 up; 4 + 2 of half as many. Other layers 4 px."""
+    layers = options["layers"]
+    return Geometry(multiple_of=4, halo=4 + 4 * layers + 6 * (layers // 2))
+
+
+MODELS = (
+    Model(
+        name="eddensenet",
+        summary="densely connected encoder and decoder without skips, batch norm and a sigmoid",
+        source="Dicosola: Deep Deblurring, Bologna 2020",
+        paper="Huang, Liu, van der Maaten, Weinberger: Densely Connected Convolutional Networks, CVPR 2017 (arXiv 1608.06993)",
+        network="deblur_densenet.network:EDDenseNet",
+        geometry=_geometry,
+        facts=Facts(parameters=424_927, kmacs_per_pixel=225.3),
+        licence="MIT",
+        options={
+            "growth": Option(type=int, default=16, help="features that each dense layer adds"),
+            "layers": Option(
+                type=int,
+                default=6,
+                choices=(2, 4, 6),
+                help="dense layers at full and half resolution; half as many in the middle",
+            ),
+        },
+        recipes={"fast": FAST, "report": REPORT},
+        tiny={"growth": 8, "layers": 2},
+    ),
+)
 
 
 @hookimpl
 def deblur_models() -> Iterable[Model]:
-    """Nothing yet."""
+    """eddensenet and its narrower and shorter variants by option."""
     return MODELS

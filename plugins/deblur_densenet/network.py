@@ -1,1 +1,88 @@
-"""The networks of this family."""
+"""eddensenet: an encoder-decoder of densely connected layers without skips from one to the other.
+
+From the report "Deep Deblurring" (Dicosola; Bologna, 2020). It follows G. Huang, Z. Liu, L. van der Maaten, K. Weinberger,
+"Densely Connected Convolutional Networks", CVPR 2017 (arXiv 1608.06993); differences there: a layer passes on its input
+normalised and rectified, not raw, the way down is a strided convolution instead of average pooling, and a decoder follows.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deblur_cli.networks import ConvNormAct, glorot_uniform, keras_norm
+
+COLOURS = 3
+
+
+class DenseLayer(nn.Module):
+    """y = ReLU(batch norm(x)); z = conv3(ReLU(batch norm(conv1(y)))); both y and z are passed on."""
+
+    def __init__(self, before: int, growth: int) -> None:
+        super().__init__()
+        self.norm = keras_norm(before)
+        self.narrow = ConvNormAct(nn.Conv2d(before, 4 * growth, 1, bias=False), nn.ReLU(inplace=True))
+        self.grow = nn.Conv2d(4 * growth, growth, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C + growth, H, W)."""
+        y = F.relu(self.norm(x))
+        return torch.cat([y, self.grow(self.narrow(y))], dim=1)
+
+
+class Down(nn.Module):
+    """Batch norm -> ReLU -> conv1 to half the features -> conv2 with stride 2."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.norm = keras_norm(features)
+        self.halve = nn.Conv2d(features, features // 2, 1, bias=False)
+        self.reduce = nn.Conv2d(features // 2, features // 2, 2, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C / 2, H / 2, W / 2)."""
+        y: Tensor = self.reduce(self.halve(F.relu(self.norm(x))))
+        return y
+
+
+class EDDenseNet(nn.Module):
+    """(B, 3, H, W) in [0, 1] to the same shape, in (0, 1). H and W are multiples of 4.
+
+    Parameters
+    ----------
+    growth : features that each dense layer adds, and that the first convolution and the bottleneck give
+    layers : dense layers at full and at half resolution of the encoder and at full resolution of the decoder; half as many
+        elsewhere. 6 with a growth of 16 gives eddensenet with 424,927 parameters
+    """
+
+    def __init__(self, *, growth: int = 16, layers: int = 6) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(COLOURS, growth, 3, padding=1)
+        features = growth
+        encoder: list[nn.Module] = []
+        for num_layers in (layers, layers):
+            encoder.append(_dense(features, growth, num_layers))
+            features += num_layers * growth
+            encoder.append(Down(features))
+            features //= 2
+        encoder.append(_dense(features, growth, layers // 2))
+        features += layers // 2 * growth
+        self.encoder = nn.Sequential(*encoder)
+        self.bottleneck = ConvNormAct(nn.Conv2d(features, growth, 1), nn.ReLU(inplace=True))
+        features = growth
+        decoder: list[nn.Module] = []
+        for num_layers in (layers // 2, layers):
+            up = nn.ConvTranspose2d(features, features, 2, stride=2)
+            decoder += [ConvNormAct(up, nn.ReLU(inplace=True)), _dense(features, growth, num_layers)]
+            features += num_layers * growth
+        self.decoder = nn.Sequential(*decoder)
+        self.output = nn.ConvTranspose2d(features, COLOURS, 1)
+        glorot_uniform(self)
+
+    def forward(self, blurry: Tensor) -> Tensor:
+        """(B, 3, H, W) float32 in [0, 1] -> restored, float32."""
+        x = self.encoder(F.relu(self.stem(blurry)))
+        return torch.sigmoid(self.output(self.decoder(self.bottleneck(x))).float())
+
+
+def _dense(before: int, growth: int, num_layers: int) -> nn.Sequential:
+    return nn.Sequential(*(DenseLayer(before + i * growth, growth) for i in range(num_layers)))

@@ -1,15 +1,81 @@
-"""resunet1 and resunet3, U-Nets of residual blocks, as a plugin. network.py names the report that it is taken from."""
+"""resunet1 and resunet3, U-Nets of residual blocks, as a plugin. network.py names the report that they are taken from."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from deblur_cli import Model, hookimpl
+from deblur_cli import (
+    Cosine,
+    EarlyStopping,
+    Facts,
+    Geometry,
+    Model,
+    Optimizer,
+    Option,
+    Recipe,
+    Term,
+    hookimpl,
+)
 
 API = 1
 
-MODELS: tuple[Model, ...] = ()
+REPORT = Recipe(
+    summary="the report's recipe for CIFAR-10: Adam at 1e-3, squared error, flips, early stopping (S2)",
+    loss="mse",
+    optimizer=Optimizer(kind="adam", lr=1e-3, eps=1e-7),
+    epochs=50,
+    early_stopping=EarlyStopping(patience=7),
+    batch_size=250,
+    drop_last=False,
+)
+FAST = Recipe(
+    summary="quick good results: AdamW, cosine, averaged weights, frozen batch norm at the end",
+    loss=Term(loss="charbonnier", options={"eps": 0.03}),
+    optimizer=Optimizer(kind="adamw", lr=2e-3, weight_decay=1e-4),
+    schedule=Cosine(warmup_steps=200),
+    epochs=40,
+    batch_size=128,
+    patch=32,
+    clip_norm=1.0,
+    ema_decay=0.999,
+    freeze_norm_after=2 / 3,
+)
+
+
+def _geometry(options: Mapping[str, Any]) -> Geometry:
+    """A block reaches 2 px of its level: 2 + 4 + 8 on the way down, 4 + 2 on the way up. All other layers together 22 px."""
+    return Geometry(multiple_of=4, halo=22 + 20 * options["blocks"])
+
+
+def _model(name: str, *, blocks: int, facts: Facts) -> Model:
+    return Model(
+        name=name,
+        summary=f"U-Net of 3 levels with {blocks} residual block{'s' * (blocks > 1)} each, batch norm and a sigmoid",
+        source="Dicosola: Deep Deblurring, Bologna 2020",
+        paper="Zhang, Liu, Wang: Road Extraction by Deep Residual U-Net, IEEE GRSL 2018 (arXiv 1711.10684)",
+        network="deblur_resunet.network:ResUNet",
+        geometry=_geometry,
+        facts=facts,
+        licence="MIT",
+        options={
+            "blocks": Option(
+                type=int, default=blocks, choices=(1, 2, 3), help="residual blocks in each level on each side"
+            ),
+            "width": Option(
+                type=int, default=32, help="features at full resolution; they double with each level"
+            ),
+        },
+        recipes={"fast": FAST, "report": REPORT},
+        tiny={"blocks": 1, "width": 8},
+    )
+
+
+MODELS = (
+    _model("resunet1", blocks=1, facts=Facts(parameters=1_008_963, kmacs_per_pixel=204.5)),
+    _model("resunet3", blocks=3, facts=Facts(parameters=1_969_987, kmacs_per_pixel=388.8)),
+)
 
 
 @hookimpl
 def deblur_models() -> Iterable[Model]:
-    """Nothing yet."""
+    """resunet1 and resunet3."""
     return MODELS
