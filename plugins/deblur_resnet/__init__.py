@@ -2,14 +2,52 @@
 
 from collections.abc import Iterable
 
-from deblur_cli import Model, hookimpl
+from deblur_cli import Cosine, Facts, Geometry, Model, Optimizer, Option, Recipe, Term, hookimpl
 
 API = 1
 
-MODELS: tuple[Model, ...] = ()
+REPORT = Recipe(
+    summary="the report's recipe for CIFAR-10: Adam at 1e-3, LogCosh, flips (S0)",
+    loss="logcosh",
+    optimizer=Optimizer(kind="adam", lr=1e-3, eps=1e-7),
+    epochs=120,
+    batch_size=32,
+    drop_last=False,
+)
+FAST = Recipe(
+    summary="quick good results: AdamW, cosine, averaged weights",
+    loss=Term(loss="charbonnier", options={"eps": 0.03}),
+    optimizer=Optimizer(kind="adamw", lr=2e-3, weight_decay=1e-4),
+    schedule=Cosine(warmup_steps=200),
+    epochs=40,
+    batch_size=128,
+    patch=32,
+    clip_norm=1.0,
+    ema_decay=0.999,
+)
+
+MODELS = (
+    Model(
+        name="resnet16",
+        summary="seven residual blocks down to an eighth and up again, and one for the output (batch norm)",
+        source="Orlandi, Pinardi: Application of Deep Learning on Image Deblurring, Bologna 2020",
+        paper="He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, CVPR 2016 (arXiv 1512.03385)",
+        network="deblur_resnet.network:ResNet",
+        geometry=Geometry(multiple_of=8, halo=44),
+        facts=Facts(parameters=7_360_396, kmacs_per_pixel=300.3),
+        licence="MIT",
+        options={
+            "width": Option(
+                type=int, default=64, help="features at full resolution; they double with each halving"
+            )
+        },
+        recipes={"fast": FAST, "report": REPORT},
+        tiny={"width": 24},
+    ),
+)
 
 
 @hookimpl
 def deblur_models() -> Iterable[Model]:
-    """Nothing yet."""
+    """resnet16, narrower ones by option."""
     return MODELS
