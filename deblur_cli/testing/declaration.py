@@ -10,9 +10,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from deblur_cli.errors import MissingError
 from deblur_cli.host.declarations import Model
 from deblur_cli.host.inspection import missing_network, released_path
+from deblur_cli.restore.memory import measure_peak
+from deblur_cli.restore.tiling import round_up
 
 Check: TypeAlias = Callable[[Model], None]
 _COUNTING_SIZE = 256  # pixels a side; figures of networks with attention hold at this size
+_MEMORY_SIZE = 1024
 
 
 class ConformanceError(AssertionError):
@@ -50,7 +53,7 @@ def declared_options_build(model: Model) -> None:
 
 
 def facts_match_the_network(model: Model) -> None:
-    """Parameters are exactly, multiply-accumulates within 0.1 % (or half of the last digit) as declared."""
+    """Parameters are exactly, multiply-accumulates within 0.1 % (or half of the last digit), memory within 5 % as declared."""
     network = _build_for_counting(model)
     parameters = sum(item.numel() for item in network.parameters() if item.requires_grad)
     require(
@@ -62,6 +65,13 @@ def facts_match_the_network(model: Model) -> None:
         abs(counted - model.facts.kmacs_per_pixel) <= max(0.0501, 1e-3 * counted),
         f"facts.kmacs_per_pixel is {model.facts.kmacs_per_pixel}, counted are {counted:.1f}",
     )
+    declared = model.facts.bytes_per_pixel
+    if declared is not None:
+        measured = bytes_per_pixel(model)
+        require(
+            abs(measured - declared) <= 0.05 * measured,
+            f"facts.bytes_per_pixel is {declared}, measured are {measured}",
+        )
 
 
 def kmacs_per_pixel(model: Model) -> float:
@@ -69,16 +79,49 @@ def kmacs_per_pixel(model: Model) -> float:
 
     Counted on 256x256, rounded up to the geometry; norms, activations and resizes do not count.
     """
+
+    def count(network: nn.Module, x: torch.Tensor) -> float:
+        counter = FlopCounterMode(display=False)
+        with counter:
+            network(x)
+        return counter.get_total_flops() / 2 / (x.shape[-2] * x.shape[-1]) / 1000
+
+    return _without_memory(model, side_px=_COUNTING_SIZE, measure=count)
+
+
+def bytes_per_pixel(model: Model) -> int:
+    """Most bytes of tensors alive at once during a forward pass in float32, input included, per pixel of 1024x1024.
+
+    The network is taken in the form that restores pictures, and at its `fixed_size` where it has one.
+    """
+
+    def peak(network: nn.Module, x: torch.Tensor) -> float:
+        height, width = x.shape[-2:]
+        convert: Callable[[torch.dtype], nn.Module] | None = getattr(network, "for_inference", None)
+        module = network if convert is None else convert(torch.float32).eval()
+        peak = measure_peak(lambda *_: module(x.clone()), height, width, device=x.device)
+        return peak / (height * width)
+
+    return round(_without_memory(model, side_px=_MEMORY_SIZE, measure=peak))
+
+
+def _without_memory(
+    model: Model, *, side_px: int, measure: Callable[[nn.Module, torch.Tensor], float]
+) -> float:
+    """Measure the network and a picture of about this size, (1, 3, H, W): on the meta device where it allows that."""
     geometry = model.geometry_for({})
-    side = geometry.fixed_size or -(-_COUNTING_SIZE // geometry.multiple_of) * geometry.multiple_of
+    side = geometry.fixed_size or round_up(side_px, geometry.multiple_of)
     network = _build_for_counting(model)
     device = next((item.device for item in network.parameters()), torch.device("cpu"))
-    try:
-        return _count(network, torch.zeros(1, 3, side, side, device=device))
-    except RuntimeError:  # NotImplementedError, which meta tensors raise as well, is one
-        if device.type != "meta":
-            raise
-    return _count(build(model), torch.zeros(1, 3, side, side))  # it looks at values, which meta tensors lack
+    with torch.no_grad():
+        try:
+            return measure(network, torch.zeros(1, 3, side, side, device=device))
+        except RuntimeError:  # NotImplementedError, which meta tensors raise as well, is one
+            if device.type != "meta":
+                raise
+        return measure(
+            build(model), torch.zeros(1, 3, side, side)
+        )  # it looks at values, which meta tensors lack
 
 
 def weights_load(model: Model) -> None:
@@ -111,10 +154,3 @@ def _build_for_counting(model: Model, options: Mapping[str, Any] | None = None) 
             return build(model, options)
     except MissingError:
         return build(model, options)
-
-
-def _count(network: nn.Module, x: torch.Tensor) -> float:
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        network(x)
-    return counter.get_total_flops() / 2 / (x.shape[-2] * x.shape[-1]) / 1000

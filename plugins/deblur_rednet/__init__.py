@@ -52,7 +52,7 @@ MODELS = (
         paper="Mao, Shen, Yang: Image Restoration Using Very Deep Convolutional Encoder-Decoder Networks, NIPS 2016 (arXiv 1603.09056)",
         network="deblur_rednet.network:REDNet",
         geometry=_geometry,
-        facts=Facts(parameters=1_076_739, kmacs_per_pixel=1071.0),
+        facts=Facts(parameters=1_076_739, kmacs_per_pixel=1071.0, bytes_per_pixel=152),
         licence="MIT",
         options={
             "depth": Option(

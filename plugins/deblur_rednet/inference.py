@@ -175,7 +175,8 @@ class StreamedREDNet(nn.Module):
     def _bands(self, blurry: Tensor) -> Iterator[Tensor]:
         """The last activation, from the top of the picture to its bottom, in bands of rows."""
         batch, _, height, width = blurry.shape
-        suitable = _BAND_PIXELS_CPU if blurry.device.type == "cpu" else _BAND_PIXELS_OTHER
+        on_cpu = blurry.device.type in ("cpu", "meta")  # meta: memory is counted there, as it is on a CPU
+        suitable = _BAND_PIXELS_CPU if on_cpu else _BAND_PIXELS_OTHER
         num_rows = max(1, (self.band_pixels or suitable) // (batch * width))
         streams = [_Stream(conv, height=height) for conv in self.convs if isinstance(conv, FoldedConv)]
         skip_to = {encoder: decoder for decoder, encoder in self.skip_from.items()}

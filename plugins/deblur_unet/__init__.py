@@ -94,14 +94,14 @@ MODELS = (
         "unet16",
         levels=4,
         report="Orlandi, Pinardi: Application of Deep Learning on Image Deblurring, Bologna 2020",
-        facts=Facts(parameters=482_067, kmacs_per_pixel=35.4),
+        facts=Facts(parameters=482_067, kmacs_per_pixel=35.4, bytes_per_pixel=420),
         recipe=REPORT_UNET16,
     ),
     _model(
         "unet20",
         levels=5,
         report="Agosto, Malizia: Machine Vision Practical Project, Nankai 2021",
-        facts=Facts(parameters=1_941_139, kmacs_per_pixel=46.3),
+        facts=Facts(parameters=1_941_139, kmacs_per_pixel=46.3, bytes_per_pixel=424),
         recipe=REPORT_UNET20,
     ),
 )
