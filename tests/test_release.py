@@ -55,7 +55,7 @@ def test_the_card_says_what_the_header_says_and_no_path(
     assert done.code == 0, done.err
     card = (tmp_path / "out" / "rednet30.mine.md").read_text()
     header = read_header(tmp_path / "out" / "rednet30.mine.safetensors")
-    assert f"{header.scores[0]['restored']['psnr']:.3f}" in card
+    assert f"{header.scores[0]['restored']['psnr']:.2f}" in card
     assert "| my-pairs | val | 2 |" in card
     assert "| licence of the weights | CC0 |" in card
     assert str(tmp_path) not in card

@@ -35,6 +35,9 @@ from deblur_cli.weights.card import card_text
 
 MAX_HALF_LOSS_DB = 0.01
 MAX_FILE_BYTES = 16_000_000
+METRICS = ("psnr", "ssim", "mse", "mae")
+SAMPLE_PIXELS = 1 << 20
+"""Of each data set, on which weights in float16 are compared with those in float32; at least one picture."""
 CONDITIONS = (
     "whole pictures, RGB, float32, exact tiles, output clipped to [0, 1] and not rounded, no border cut"
 )
@@ -95,14 +98,14 @@ def release(
             raise UsageError(
                 f"{path} exists already; replace it with --overwrite, or choose another --tag or -o"
             )
-    metrics = [host.metric(name) for name in ("psnr", "ssim")]
+    metrics = [host.metric(name) for name in METRICS]
     pairs = {
         f"{name}/{split}": (name, split, open_pairs(host, name, split=split, preset=preset))
         for name, split in data
     } or _held_out(run, host)
     tensors = _floating(read_tensors(source.path))
     halves = {name: value.half() for name, value in tensors.items()}
-    sample = [chosen[0] for _, _, chosen in pairs.values()]
+    sample = [pair for _, _, chosen in pairs.values() for pair in _first(chosen)[:limit]]
     progress("comparing float16 with float32 weights")
     loss_db = _psnr(source, tensors, sample, metrics) - _psnr(source, halves, sample, metrics)
     stored, dtype = (halves, "float16") if loss_db < MAX_HALF_LOSS_DB else (tensors, "float32")
@@ -127,6 +130,12 @@ def release(
         scores=tuple(scores),
     )
     return _write(target, stored, header, source)
+
+
+def _first(pairs: Sequence[Pair]) -> Sequence[Pair]:
+    """As many of the first pairs as make a million pixels, if all are as large as the first."""
+    height, width = pairs[0].size()
+    return [pairs[i] for i in range(min(len(pairs), max(1, SAMPLE_PIXELS // (height * width))))]
 
 
 def _held_out(run: Path, host: Host) -> dict[str, tuple[str, str, Sequence[Pair]]]:
@@ -194,7 +203,10 @@ def _psnr(
 
 def _score(data: str, split: str, found: Any, spec: Spec | None) -> dict[str, Any]:
     summary = found.summary().as_json()
-    names = ("pictures", "blurry", "restored", "pooled_psnr_blurry", "pooled_psnr_restored")
+    names = (
+        "pictures", "blurry", "restored", "pooled_psnr_blurry", "pooled_psnr_restored",
+        "identical_blurry", "identical_restored",
+    )  # fmt: skip
     return {
         "data": _set_name(data),
         "split": split,

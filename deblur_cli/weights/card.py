@@ -31,10 +31,11 @@ def card_text(path: Path, header: Header, *, parameters: int, source: str) -> st
         "",
         "## Scores",
         "",
-        "Means over the pictures of a set; PSNR in dB, SSIM with the Gaussian window 11x11. The blurred input's own score stands beside.",
+        "Means over the pictures of a set, of the blurred input and of the restored picture. PSNR in dB: mean over the pictures "
+        "where it is finite; pooled: PSNR of the mean MSE over all of them. SSIM with the Gaussian window 11x11.",
         "",
-        "| data | split | pictures | blurred PSNR | restored PSNR | blurred SSIM | restored SSIM | pairs |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- |",
+        "| data | split | pictures | PSNR | pooled PSNR | SSIM | MSE | MAE | pairs |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
         *(_score_row(score) for score in header.scores),
         "",
         *(
@@ -60,10 +61,18 @@ def card_text(path: Path, header: Header, *, parameters: int, source: str) -> st
 
 
 def _score_row(score: Mapping[str, Any]) -> str:
-    return (
-        f"| {score['data']} | {score['split']} | {score['pictures']} | {score['blurry']['psnr']:.3f} | {score['restored']['psnr']:.3f} "
-        f"| {score['blurry']['ssim']:.4f} | {score['restored']['ssim']:.4f} | `{score['pairs_sha256'][:12]}` |"
-    )
+    columns = [
+        " → ".join("-" if value is None else f"{value:{decimals}}" for value in (blurry, restored))
+        for blurry, restored, decimals in (
+            (score["blurry"]["psnr"], score["restored"]["psnr"], ".2f"),
+            (score["pooled_psnr_blurry"], score["pooled_psnr_restored"], ".2f"),
+            (score["blurry"]["ssim"], score["restored"]["ssim"], ".4f"),
+            (score["blurry"]["mse"], score["restored"]["mse"], ".3e"),
+            (score["blurry"]["mae"], score["restored"]["mae"], ".5f"),
+        )
+    ]
+    cells = (score["data"], score["split"], score["pictures"], *columns, f"`{score['pairs_sha256'][:12]}`")
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def _spec(item: tuple[str, str]) -> str:
