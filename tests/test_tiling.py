@@ -349,9 +349,36 @@ def test_a_network_of_fixed_size_gets_that_size_only(height: int, width: int) ->
 
     model = declared(Geometry(multiple_of=8, halo=None, fixed_size=32))
     image = picture(height, width)
-    restored = Restorer(Fixed(), model=model, device="cpu", dtype="float32").restore_array(image)
+    restored = Restorer(Fixed(), model=model, device="cpu", dtype="float32", tile=32).restore_array(image)
     assert seen == {(1, 3, 32, 32)}
     np.testing.assert_allclose(restored, image, atol=1e-6)
+
+
+def test_a_network_of_fixed_size_refuses_other_pictures_unless_tiles_are_asked_for(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    model = declared(Geometry(multiple_of=8, halo=None, fixed_size=32, hint="memory=conv takes any size"))
+    restorer = Restorer(WholePicture(), model=model, device="cpu", dtype="float32")
+    for size in ((32, 33), (31, 32), (64, 64), (1, 1)):
+        with pytest.raises(PictureError) as refused:
+            restorer.restore_array(picture(*size))
+        message = str(refused.value)
+        assert f"local takes pictures of 32x32 px only, and this one has {size[1]}x{size[0]}" in message
+        assert "; memory=conv takes any size; --tile 32 restores it in blended tiles" in message
+        assert "\n" not in message
+    image = picture(32, 32)
+    expected = 0.5 * image + 0.5 * image.mean(axis=(0, 1), dtype=np.float64)
+    for tile in ("auto", "none", 32):
+        np.testing.assert_allclose(restorer.retiled(tile).restore_array(image), expected, atol=1e-6)
+    assert restorer.plan(32, 32).exact
+    assert restorer.plan(32, 32, region=(3, 4, 5, 6)).exact  # of a picture that is one window
+    assert not caplog.records
+    tiled = restorer.retiled(32)
+    assert not tiled.plan(40, 32).exact
+    tiled.restore_array(picture(40, 32))
+    assert caplog.messages == ["tiling is approximate: local takes 32 px squares only"]
+    with pytest.raises(UsageError, match="give --tile 32"):
+        restorer.retiled(64).restore_array(image)
 
 
 @given(

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from deblur_cli.errors import NotEnoughRoomError
+from deblur_cli.errors import NotEnoughRoomError, PictureError
 from deblur_cli.host.declarations import Geometry
 from deblur_cli.restore.calling import WindowCaller, evaluation_mode
 from deblur_cli.restore.devices import dtype_name
@@ -26,6 +26,8 @@ from deblur_cli.restore.tiling import Area, TilePlan
 
 SMALL_PIXELS = 256 * 256
 """Windows up to this run without a look at memory, where no budget is set."""
+WIDE_PX = 64
+"""Where memory is short, a smaller overlap than one above this is named as a way out."""
 
 
 class TilePlanner:
@@ -67,7 +69,8 @@ class TilePlanner:
     def halve(self, plan: TilePlan) -> None:
         """Take windows of at most half the pixels from now on, whatever was asked for: these did not fit."""
         self._most_pixels = plan.tile_pixels // 2
-        self._request = replace(self._request, tile="auto")
+        if self.geometry.fixed_size is None:
+            self._request = replace(self._request, tile="auto")
 
     def plan(
         self, height: int, width: int, *, area: Area, dtype: torch.dtype, channels: int, held: int
@@ -80,8 +83,12 @@ class TilePlanner:
         dtype : what the network computes in
         held : bytes of input and output pixels, which count where they lie in the device's memory
 
-        Raises NotEnoughRoomError where the memory does not suffice, with the smallest budget that does.
+        Raises
+        ------
+        PictureError : the network takes pictures of one size only, and tiles of that size were not asked for
+        NotEnoughRoomError : the memory does not suffice; says the smallest budget that does
         """
+        self._require_size(height, width)
         if self._max_memory is None and self._most_pixels is None:
             plan = self._plan(height, width, area, most_pixels=None)
             if plan is not None and plan.tile_pixels <= SMALL_PIXELS:
@@ -90,16 +97,33 @@ class TilePlanner:
             held = 0
         budget = self._budget(held)
         memory = self._memory_for(dtype)
-        most_pixels = memory.pixels_within(max(0, budget - held))
+        limit = memory.pixels_within(max(0, budget - held))
+        if self._most_pixels is not None:
+            limit = min(limit, self._most_pixels)
+        least = least_pixels(
+            height=height, width=width, area=area, geometry=self.geometry, request=self._request
+        )
+        given = self._request.tile != "auto" or self.geometry.fixed_size is not None
         while True:
-            limit = most_pixels if self._most_pixels is None else min(most_pixels, self._most_pixels)
-            plan = self._plan(height, width, area, most_pixels=limit)
-            if plan is not None and held + _needed(plan, memory, channels=channels) <= budget:
+            plan = self._plan(height, width, area, most_pixels=limit if given else max(limit, least))
+            assert plan is not None  # a window of `least` pixels is of use
+            needed = held + _needed(plan, memory, channels=channels)
+            may_work = self._most_pixels is None or plan.tile_pixels <= self._most_pixels
+            if needed <= budget and may_work:
                 return plan
-            given = self._request.tile != "auto" or self.geometry.fixed_size
-            if plan is None or given or plan.tile_pixels > limit:
-                raise self._too_little(budget, held, memory, plan, area)
-            most_pixels = min(limit, plan.tile_pixels) * 3 // 4
+            if given or limit < least:
+                raise self._too_little(budget, needed, plan)
+            limit = min(limit, plan.tile_pixels) * 3 // 4
+
+    def _require_size(self, height: int, width: int) -> None:
+        size = self.geometry.fixed_size
+        if size is None or (height, width) == (size, size) or self._request.tile == (size, size):
+            return
+        hint = f"{self.geometry.hint}; " if self.geometry.hint else ""
+        raise PictureError(
+            f"{self._call.label} takes pictures of {size}x{size} px only, and this one has {width}x{height}; {hint}"
+            f"--tile {size} restores it in blended tiles of that size, which is approximate"
+        )
 
     def _plan(self, height: int, width: int, area: Area, *, most_pixels: int | None) -> TilePlan | None:
         return plan_picture(
@@ -118,18 +142,18 @@ class TilePlanner:
         share = SHARE_OF_FREE if self._request.tile == "auto" else SHARE_IF_ASKED
         return int(free_memory(self._call.device) * share) + held // 2  # the input is there already
 
-    def _too_little(
-        self, budget: int, held: int, memory: MemoryModel, plan: TilePlan | None, area: Area
-    ) -> NotEnoughRoomError:
-        if plan is not None:
-            needed, remedy = held + _needed(plan, memory, channels=3), "or --tile auto"
-        else:
-            pixels = least_pixels(
-                height=area.height, width=area.width, geometry=self.geometry, request=self._request
+    def _too_little(self, budget: int, needed: int, plan: TilePlan) -> NotEnoughRoomError:
+        """plan : the smallest that is of use, or the one that was asked for; needed : its bytes"""
+        if needed <= budget:
+            return NotEnoughRoomError(
+                f"{self._call.device} ran out of memory with the smallest tiles that {self._call.label} can take; "
+                "free some of it, or give --device cpu"
             )
-            needed, remedy = held + memory.bytes_for(pixels), "or a picture of fewer pixels"
-            if self.geometry.halo is not None and self.geometry.halo > 64:
-                remedy = "or an --overlap below the exact one, which is approximate"
+        remedy = "or a picture of fewer pixels"
+        if self.geometry.fixed_size is None and self._request.tile != "auto":
+            remedy = "or --tile auto"
+        elif plan.margin > WIDE_PX:
+            remedy = f"or an --overlap below {plan.margin}, which is approximate"
         return NotEnoughRoomError(
             f"{self._call.label} needs {format_size(needed)} for this picture at least, {format_size(budget)} is what it may take; "
             f"give --max-memory {format_size(needed).replace(' ', '')} {remedy}"
@@ -152,5 +176,6 @@ class TilePlanner:
 
 def _needed(plan: TilePlan, memory: MemoryModel, *, channels: int) -> int:
     """Bytes of a plan: one window, and the sums of one row of windows where they are blended."""
-    bands = 3 * 4 * channels * plan.tile_shape[0] * plan.width if plan.blend else 0
+    width = plan.columns[-1].read_stop - plan.columns[0].read_start
+    bands = 3 * 4 * channels * plan.tile_shape[0] * width if plan.blend else 0
     return memory.bytes_for(plan.tile_pixels) + bands

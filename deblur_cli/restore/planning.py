@@ -16,6 +16,8 @@ from deblur_cli.restore.tiling import (
 
 EFFICIENT_SIDE_PX = 1024
 """Larger windows gain nothing but the halo that is read twice (6 % of the work at 1024 and halo 30), and cost memory."""
+MOST_READ = 2
+"""Exact tiles that read more than this many times the picture give way to those of the overlap a network declares."""
 GLOBAL_MARGIN_PX = 64
 """Overlap to each side for networks that see the whole picture: enough to blend from one window's tone to the next's."""
 
@@ -25,7 +27,8 @@ class TileRequest:
     """What the user asked for.
 
     tile : "auto", "none" (the whole picture at once), or (height, width) that a window keeps, pixels
-    overlap : pixels that a window reads beyond what it keeps; None for what makes tiling exact
+    overlap : pixels that a window reads beyond what it keeps; None for what makes tiling exact, or for the overlap that
+        the network declares where that is too much
     """
 
     tile: str | tuple[int, int] = "auto"
@@ -76,6 +79,9 @@ def plan_picture(
 ) -> TilePlan | None:
     """Plan the windows over a picture.
 
+    Where exact tiles would read too much of the whole picture, or not fit, and the network declares an overlap, they
+    take that. A part of the picture then gets the whole one's windows, so that its result is the same.
+
     Parameters
     ----------
     height, width : of the picture, pixels
@@ -86,45 +92,22 @@ def plan_picture(
     -------
     None where `most_pixels` is too few for the smallest window of use
     """
+
+    def plan(area: Area, *, margin: int) -> TilePlan | None:
+        return _plan(
+            height=height, width=width, area=area, geometry=geometry, request=request, margin=margin,
+            most_pixels=most_pixels,
+        )  # fmt: skip
+
     margin = tile_margin(geometry, request.overlap)
-    fixed = geometry.fixed_size
-    lengths = (height, width)
-    keeps = ((area.top, area.top + area.height), (area.left, area.left + area.width))
-    ranges = [
-        read_range(
-            length=length, keep=keep, margin=margin, multiple_of=geometry.multiple_of, fixed_size=fixed
-        )
-        for length, keep in zip(lengths, keeps, strict=True)
-    ]
-    extents = (ranges[0][1] - ranges[0][0], ranges[1][1] - ranges[1][0])
-    sizes = _window_size(extents, geometry=geometry, request=request, margin=margin, most_pixels=most_pixels)
-    if sizes is None:
-        return None
-    rows, columns = (
-        plan_axis(
-            length=length,
-            keep=keep,
-            size=size,
-            margin=margin,
-            multiple_of=geometry.multiple_of,
-            fixed_size=fixed,
-        )
-        for length, keep, size in zip(lengths, keeps, sizes, strict=True)
-    )
-    plan = TilePlan(
-        height=height,
-        width=width,
-        area=area,
-        rows=rows,
-        columns=columns,
-        exact=True,
-        blend=False,
-        margin=margin,
-    )
-    alone = plan.num_tiles == 1 and area == whole_area(height, width)
-    if alone or (geometry.halo is not None and fixed is None and margin >= geometry.halo):
-        return plan
-    return replace(plan, exact=False, blend=margin > 0)
+    overlap = declared_overlap(geometry, request)
+    if overlap is not None:
+        everything = whole_area(height, width)
+        exact = plan(everything, margin=margin)
+        if exact is None or not _is_worth_it(exact, most_pixels=most_pixels):
+            approximate = plan(everything, margin=overlap)
+            return None if approximate is None else approximate.within(area)
+    return plan(area, margin=margin)
 
 
 def tile_margin(geometry: Geometry, overlap: int | None) -> int:
@@ -140,14 +123,94 @@ def tile_margin(geometry: Geometry, overlap: int | None) -> int:
     return GLOBAL_MARGIN_PX if geometry.halo is None else geometry.halo
 
 
-def least_pixels(*, height: int, width: int, geometry: Geometry, request: TileRequest) -> int:
-    """Pixels of the smallest window that is of use for a picture."""
+def declared_overlap(geometry: Geometry, request: TileRequest) -> int | None:
+    """The overlap that tiles may take where exact ones are too much; None where all depends on the request."""
+    if geometry.fixed_size is not None or request.overlap is not None or request.tile == "none":
+        return None
+    return geometry.overlap
+
+
+def least_pixels(*, height: int, width: int, area: Area, geometry: Geometry, request: TileRequest) -> int:
+    """Pixels of the smallest window that is of use for an area of a picture."""
     if geometry.fixed_size is not None:
         return geometry.fixed_size**2
-    extents = (round_up(height, geometry.multiple_of), round_up(width, geometry.multiple_of))
-    margin = tile_margin(geometry, request.overlap)
+    overlap = declared_overlap(geometry, request)
+    if overlap is not None:
+        area = whole_area(height, width)
+    margin = tile_margin(geometry, request.overlap if overlap is None else overlap)
+    extents = _extents(height=height, width=width, area=area, geometry=geometry, margin=margin)
     sizes = smallest_size(extents, margin=margin, multiple_of=geometry.multiple_of)
     return sizes[0] * sizes[1]
+
+
+def _plan(
+    *,
+    height: int,
+    width: int,
+    area: Area,
+    geometry: Geometry,
+    request: TileRequest,
+    margin: int,
+    most_pixels: int | None,
+) -> TilePlan | None:
+    """Windows that read `margin` pixels around what they keep."""
+    fixed = geometry.fixed_size
+    extents = _extents(height=height, width=width, area=area, geometry=geometry, margin=margin)
+    sizes = _window_size(extents, geometry=geometry, request=request, margin=margin, most_pixels=most_pixels)
+    if sizes is None:
+        return None
+    rows, columns = (
+        plan_axis(
+            length=length,
+            keep=keep,
+            size=size,
+            margin=margin,
+            multiple_of=geometry.multiple_of,
+            fixed_size=fixed,
+        )
+        for length, keep, size in zip((height, width), _keeps(area), sizes, strict=True)
+    )
+    plan = TilePlan(
+        height=height,
+        width=width,
+        area=area,
+        rows=rows,
+        columns=columns,
+        exact=True,
+        blend=False,
+        margin=margin,
+    )
+    reads_all = plan.tile_shape[0] >= height and plan.tile_shape[1] >= width
+    if reads_all or (geometry.halo is not None and fixed is None and margin >= geometry.halo):
+        return plan
+    return replace(plan, exact=False, blend=margin > 0)
+
+
+def _is_worth_it(plan: TilePlan, *, most_pixels: int | None) -> bool:
+    """Whether the exact windows over a whole picture fit and read little more than it."""
+    if most_pixels is not None and plan.tile_pixels > most_pixels:
+        return False
+    picture = plan.rows[-1].read_stop * plan.columns[-1].read_stop
+    return plan.read_pixels <= MOST_READ * picture
+
+
+def _keeps(area: Area) -> tuple[tuple[int, int], tuple[int, int]]:
+    return (area.top, area.top + area.height), (area.left, area.left + area.width)
+
+
+def _extents(*, height: int, width: int, area: Area, geometry: Geometry, margin: int) -> tuple[int, int]:
+    """Height and width of what must be read for an area."""
+    rows, columns = (
+        read_range(
+            length=length,
+            keep=keep,
+            margin=margin,
+            multiple_of=geometry.multiple_of,
+            fixed_size=geometry.fixed_size,
+        )
+        for length, keep in zip((height, width), _keeps(area), strict=True)
+    )
+    return rows[1] - rows[0], columns[1] - columns[0]
 
 
 def _window_size(
@@ -158,10 +221,11 @@ def _window_size(
     margin: int,
     most_pixels: int | None,
 ) -> tuple[int, int] | None:
-    if geometry.fixed_size is not None:
-        if request.tile not in ("auto", (geometry.fixed_size, geometry.fixed_size)):
-            raise UsageError(f"this model takes windows of {geometry.fixed_size} px only; leave out --tile")
-        return geometry.fixed_size, geometry.fixed_size
+    fixed = geometry.fixed_size
+    if fixed is not None:
+        if request.tile not in ("auto", "none", (fixed, fixed)):
+            raise UsageError(f"this model takes windows of {fixed} px only; give --tile {fixed}")
+        return fixed, fixed
     if request.tile == "none":
         return extents
     if isinstance(request.tile, tuple):
@@ -169,8 +233,11 @@ def _window_size(
         height, width = (round_up(side, geometry.multiple_of) + around for side in request.tile)
         return height, width
     if geometry.halo is not None:
-        # a wide halo needs larger windows, else it is most of the work
-        efficient = max(EFFICIENT_SIDE_PX, 8 * margin) ** 2
+        # A wide halo needs larger windows, else it is most of the work. Those of the declared overlap may be as
+        # large: the fewer cuts, the nearer they are to exact.
+        step = geometry.multiple_of
+        reach = margin if declared_overlap(geometry, request) is None else geometry.halo
+        efficient = max(EFFICIENT_SIDE_PX, 8 * round_up(reach, step), 2 * step) ** 2
         most_pixels = efficient if most_pixels is None else min(most_pixels, efficient)
     if most_pixels is None:
         return extents

@@ -54,7 +54,8 @@ def load(
     device : "auto", "cpu", "cuda", "cuda:N" or "mps"
     dtype : "auto", "float32", "bfloat16" or "float16"
     tile : "auto", "none", N, "WxH" or (height, width): what each tile contributes, in pixels
-    overlap : pixels that each tile reads beyond that; None takes what makes tiling exact
+    overlap : pixels that each tile reads beyond that; None takes what makes tiling exact, or, where that is more than
+        twice the work, what the model declares instead
     max_memory : bytes, or text such as "2GB", for pictures and activations; None takes a share of what is free
     strength : 0 (input) to 1 (result)
     host : the plugins to look in; None discovers the installed ones
@@ -210,7 +211,8 @@ class Restorer:
 
         Raises
         ------
-        PictureError : another shape, dtype or range; or integers are asked for and the network gives no numbers
+        PictureError : another shape, dtype or range, or not the one size that the network takes; or integers are asked
+            for and the network gives no numbers
         NotEnoughRoomError : the memory does not suffice
         """
         restored, non_finite = self._restore(image, region=None, progress=None)
@@ -243,7 +245,7 @@ class Restorer:
         Raises
         ------
         LooksBrokenError : the result looks broken; it carries what was found
-        PictureError : the region is not inside the picture
+        PictureError : the region is not inside the picture, or the picture not of the one size that the network takes
         NotEnoughRoomError : the memory does not suffice
         """
         restored, non_finite = self._restore(picture.pixels, region=region, progress=progress)
@@ -265,7 +267,10 @@ class Restorer:
     ) -> TilePlan:
         """How a picture of this size would be cut into tiles now.
 
-        Raises NotEnoughRoomError where the memory does not suffice, with the smallest budget that does.
+        Raises
+        ------
+        PictureError : the network takes pictures of one size only, and tiles of that size were not asked for
+        NotEnoughRoomError : the memory does not suffice; says the smallest budget that does
         """
         kind = np.dtype(pixels)
         area = _area(height, width, region)
@@ -353,13 +358,15 @@ class Restorer:
     def _tell_if_approximate(self, plan: TilePlan) -> None:
         if plan.exact:
             return
-        halo = self._planner.geometry.halo
+        fixed_size, halo = self.geometry.fixed_size, self.geometry.halo
+        if fixed_size is not None:
+            self._tell(f"tiling is approximate: {self.label} takes {fixed_size} px squares only")
+            return
         why = (
-            f"an overlap of {plan.margin} px is less than the {halo} px that {self.label} looks around"
-            if halo is not None and self._planner.geometry.fixed_size is None
-            else f"{self.label} looks at the whole picture"
-            if self._planner.geometry.fixed_size is None
-            else f"{self.label} takes {self._planner.geometry.fixed_size} px squares only"
+            f"{self.label} looks at the whole picture"
+            if halo is None
+            else f"an overlap of {plan.margin} px is less than the {halo} px that {self.label} looks around; "
+            f"--overlap {halo} makes it exact"
         )
         self._tell(f"tiling is approximate: {why}; deblur verify-tiling measures the difference")
 

@@ -10,7 +10,7 @@ this padded picture; kept parts never reach into the padding.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -83,9 +83,23 @@ class TilePlan:
         height, width = self.tile_shape
         return height * width
 
+    @property
+    def read_pixels(self) -> int:
+        """Pixels that all windows read together."""
+        return self.num_tiles * self.tile_pixels
+
     def tiles(self) -> Iterator[tuple[Span, Span]]:
         """Row and column span of each window, row by row."""
         return ((row, column) for row in self.rows for column in self.columns)
+
+    def within(self, area: Area) -> "TilePlan":
+        """The windows that read of this area, to restore it as it is in the whole result."""
+        return replace(
+            self,
+            area=area,
+            rows=_reading(self.rows, area.top, area.top + area.height),
+            columns=_reading(self.columns, area.left, area.left + area.width),
+        )
 
 
 def parse_tile(value: str | int | tuple[int, int]) -> str | tuple[int, int]:
@@ -252,6 +266,19 @@ def round_up(value: int, multiple: int) -> int:
 def round_down(value: int, multiple: int) -> int:
     """The next multiple at or below."""
     return value // multiple * multiple
+
+
+def _reading(spans: tuple[Span, ...], start: int, stop: int) -> tuple[Span, ...]:
+    """The windows that read of [start, stop), with what they keep of it: nothing where they are only blended in."""
+    return tuple(
+        replace(
+            span,
+            keep_start=min(max(span.keep_start, start), stop),
+            keep_stop=min(max(span.keep_stop, start), stop),
+        )
+        for span in spans
+        if span.read_start < stop and span.read_stop > start
+    )
 
 
 def _num_windows(extent: int, *, size: int, margin: int) -> int:

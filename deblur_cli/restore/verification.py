@@ -56,7 +56,8 @@ def check_tiling(
     ----------
     restorer : its own tile settings are not used
     image : (H, W, C) float32 in [0, 1]
-    tile, overlap : as for `load`; without a tile size nine tiles are made
+    tile, overlap : as for `load`; without a tile size nine tiles are made, and without an overlap they take the one that
+        the model declares instead of its halo, if it does
 
     Raises
     ------
@@ -74,6 +75,7 @@ def check_tiling(
             round_up(-(-height // 3), geometry.multiple_of),
             round_up(-(-width // 3), geometry.multiple_of),
         )
+    overlap = geometry.overlap if overlap is None else overlap
     whole_restorer, tiled_restorer = restorer.retiled("none"), restorer.retiled(tile, overlap=overlap)
     plan = tiled_restorer.plan(height, width, channels=image.shape[2], pixels=image.dtype)
     if plan.num_tiles == 1:
