@@ -1,15 +1,187 @@
-"""srndeblur_cifar, srndeblur_reds and srn_deblurnet, scale-recurrent networks, as a plugin. network.py names the report that it is taken from."""
+"""srndeblur_cifar, srndeblur_reds and srn_deblurnet, scale-recurrent networks, as a plugin. network.py names the reports."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from deblur_cli import Model, hookimpl
+from deblur_cli import (
+    Cosine,
+    EarlyStopping,
+    Facts,
+    Geometry,
+    Model,
+    Optimizer,
+    Option,
+    Polynomial,
+    Recipe,
+    Term,
+    hookimpl,
+)
 
 API = 1
 
-MODELS: tuple[Model, ...] = ()
+REPORT = "Dicosola: Deep Deblurring project, Bologna 2020"
+PAPER = "Tao, Gao, Shen, Wang, Jia: Scale-Recurrent Network for Deep Image Deblurring, CVPR 2018 (arXiv 1802.01770)"
+
+ALL_SCALES = Term(loss="mse", scales="sum")
+REPORT_CIFAR = Recipe(
+    summary="the report's recipe for CIFAR-10: Adam at 1e-3, squared error of both scales, early stopping (S2)",
+    loss=ALL_SCALES,
+    optimizer=Optimizer(kind="adam", lr=1e-3, eps=1e-7),
+    epochs=70,
+    early_stopping=EarlyStopping(patience=15),
+    batch_size=150,
+    drop_last=False,
+    patch=32,
+    flips="none",
+)
+REPORT_REDS = Recipe(
+    summary="the report's recipe for REDS: Adam at 1e-4, squared error of both scales, 2 crops a picture (S2)",
+    loss=ALL_SCALES,
+    optimizer=Optimizer(kind="adam", lr=1e-4, eps=1e-8),
+    epochs=150,
+    early_stopping=EarlyStopping(patience=10),
+    batch_size=10,
+    drop_last=False,
+    patch=256,
+    crops_per_pair=2,
+    flips="none",
+)
+ORIGINAL = Recipe(
+    summary="the authors' recipe: Adam at 1e-4, polynomial decay, squared error of three scales",
+    loss=ALL_SCALES,
+    optimizer=Optimizer(kind="adam", lr=1e-4, eps=1e-8),
+    schedule=Polynomial(power=0.3),
+    epochs=4000,
+    batch_size=16,
+    patch=256,
+    crops_per_pair=1,
+    flips="none",
+)
+
+
+def _fast(*, patch: int, batch_size: int, epochs: int, lr: float) -> Recipe:
+    return Recipe(
+        summary="quick good results: starts near the identity, AdamW, cosine, averaged weights",
+        loss=Term(loss="charbonnier", scales="sum", options={"eps": 0.03}),
+        start="deblur_srn.network:start_at_identity",
+        optimizer=Optimizer(kind="adamw", lr=lr, weight_decay=1e-4),
+        schedule=Cosine(warmup_steps=200),
+        epochs=epochs,
+        batch_size=batch_size,
+        patch=patch,
+        clip_norm=1.0,
+        ema_decay=0.999,
+    )
+
+
+def _cifar(options: Mapping[str, Any]) -> Geometry:
+    if options["lstm"] == "dense":
+        return Geometry(
+            multiple_of=8, halo=None, fixed_size=32, hint="the option lstm=conv takes pictures of any size"
+        )
+    remembered = (
+        24 if options["lstm"] == "conv" else 0
+    )  # two 5x5 kernels, each at a quarter of its scale's size
+    return Geometry(multiple_of=8, halo=43 + 162 * options["blocks"] + remembered, overlap=64)
+
+
+def _reds(options: Mapping[str, Any]) -> Geometry:
+    remembered = 24 if options["lstm"] == "conv" else 0
+    return Geometry(multiple_of=8, halo=45 + 168 * options["blocks"] + remembered, overlap=64)
+
+
+def _original(options: Mapping[str, Any]) -> Geometry:
+    remembered = 28 if options["lstm"] == "conv" else 0  # three 3x3 kernels
+    return Geometry(multiple_of=16, halo=111 + 392 * options["blocks"] + remembered, overlap=64)
+
+
+def _options(width: int, **own: Option) -> dict[str, Option]:
+    return {
+        **own,
+        "width": Option(
+            type=int, default=width, help="features of the first convolution; they double with each level"
+        ),
+        "blocks": Option(type=int, default=3, help="residual blocks of each of a scale's six parts"),
+    }
+
+
+MODELS = (
+    Model(
+        name="srndeblur_cifar",
+        summary="scale-recurrent, two scales of their own weights, batch norm; for small pictures",
+        source=REPORT,
+        paper=PAPER,
+        network="deblur_srn.network:SRNDeblurCIFAR",
+        geometry=_cifar,
+        facts=Facts(parameters=13_747_026, kmacs_per_pixel=1096.2),
+        licence="MIT",
+        options=_options(
+            32,
+            lstm=Option(
+                type=str,
+                default="none",
+                choices=("none", "dense", "conv"),
+                help="memory from scale to scale; dense is the report's, for 32x32 px alone, conv takes any size",
+            ),
+            deconv_act=Option(
+                type=str,
+                default="leaky_relu",
+                choices=("leaky_relu", "sigmoid"),
+                help="after inner transposed convolutions: as the report says, or sigmoid as its code ran",
+            ),
+        ),
+        recipes={"fast": _fast(patch=32, batch_size=128, epochs=40, lr=1e-3), "report": REPORT_CIFAR},
+        tiny={"width": 4},
+    ),
+    Model(
+        name="srndeblur_reds",
+        summary="scale-recurrent, two scales of their own weights, few features, ConvLSTM",
+        source=REPORT,
+        paper=PAPER,
+        network="deblur_srn.network:SRNDeblurREDS",
+        geometry=_reds,
+        facts=Facts(parameters=5_019_894, kmacs_per_pixel=365.5),
+        licence="MIT",
+        options=_options(
+            8,
+            lstm=Option(
+                type=str,
+                default="conv",
+                choices=("conv", "none"),
+                help="a ConvLSTM between encoder and decoder",
+            ),
+            carry_state=Option(
+                type=bool, default=False, help="pass the LSTM's state to the next scale; the report could not"
+            ),
+        ),
+        recipes={"fast": _fast(patch=128, batch_size=8, epochs=20, lr=1e-3), "report": REPORT_REDS},
+        tiny={"width": 4},
+    ),
+    Model(
+        name="srn_deblurnet",
+        summary="scale-recurrent, three scales of the same weights, ConvLSTM; the original",
+        source=REPORT,
+        paper=PAPER,
+        network="deblur_srn.network:SRNDeblurNet",
+        geometry=_original,
+        facts=Facts(parameters=8_061_411, kmacs_per_pixel=1370.9),
+        licence="MIT",
+        options=_options(
+            32,
+            lstm=Option(
+                type=str,
+                default="conv",
+                choices=("conv", "none"),
+                help="a ConvLSTM whose state goes from scale to scale; none is the authors' color model",
+            ),
+        ),
+        recipes={"fast": _fast(patch=128, batch_size=8, epochs=20, lr=5e-4), "report": ORIGINAL},
+        tiny={"width": 4},
+    ),
+)
 
 
 @hookimpl
 def deblur_models() -> Iterable[Model]:
-    """Nothing yet."""
+    """srndeblur_cifar, srndeblur_reds and srn_deblurnet."""
     return MODELS
