@@ -3,9 +3,12 @@
 import ast
 import json
 import sys
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+from deblur_cli.host.checks import is_int, is_number
 from deblur_cli.host.declarations import Model, Weights
 
 _MOST_HEADER_BYTES = 100_000_000  # safetensors' own limit
@@ -80,13 +83,34 @@ def _names(tree: ast.Module) -> set[str]:
     return names
 
 
-def stated_licence(path: Path) -> str | None:
-    """The licence that a weights file states in its header, read without torch; None if it states none."""
+def stated_header(path: Path) -> Mapping[str, Any]:
+    """What a weights file says of itself, read without torch: licence, a text, and scores, complete ones alone.
+
+    Empty where it cannot be read: whether the file is sound is asked when it is used.
+    """
     try:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")  # safetensors: length, JSON header, tensors
             header = json.loads(file.read(size)) if size <= _MOST_HEADER_BYTES else {}
-        licence = json.loads(header["__metadata__"]["deblur"]).get("licence")
+        stated = json.loads(header["__metadata__"]["deblur"])
+        licence, scores = stated.get("licence"), stated.get("scores", [])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None  # whether the file is sound is asked when it is used
-    return licence if isinstance(licence, str) else None
+        return {}
+    return {
+        "licence": licence if isinstance(licence, str) else None,
+        "scores": [score for score in scores if _is_score(score)] if isinstance(scores, list) else [],
+    }
+
+
+def _is_score(score: Any) -> bool:
+    """Whether it has what is shown of it."""
+    try:
+        figures = (*score["blurry"].values(), *score["restored"].values())
+        texts = (score["data"], score["split"])
+        return (
+            all(isinstance(text, str) for text in texts)
+            and is_int(score["pictures"])
+            and all(value is None or is_number(value) for value in figures)
+        )
+    except (KeyError, TypeError, AttributeError):
+        return False
