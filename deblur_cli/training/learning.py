@@ -62,6 +62,13 @@ class Learner:
             name=name, network=network, optimizer=optimizer, lr=settings.lr, scaler=scaler, forward=network
         )
 
+    def constrain(self) -> None:
+        """Lead the weights back to where the network's own `constrain()` allows them, if it has one."""
+        project: Callable[[], None] | None = getattr(self.network, "constrain", None)
+        if project is not None:
+            with torch.no_grad():
+                project()
+
     def set_rate(self, factor: float) -> None:
         """Take this share of the full rate from now on."""
         for group in self.optimizer.param_groups:
@@ -180,6 +187,7 @@ class Learning:
             _require_finite({f"the gradient of the {learner.name}": float(norm)})
         learner.scaler.step(learner.optimizer)
         learner.scaler.update()
+        learner.constrain()
         if learner.scaler.is_enabled() and learner.scaler.get_scale() < 1:  # no scale is small enough
             raise NotFiniteError(f"the gradient of the {learner.name}")
         return values

@@ -77,7 +77,7 @@ def _fast(*, patch: int, batch_size: int, epochs: int, lr: float) -> Recipe:
 def _cifar(options: Mapping[str, Any]) -> Geometry:
     if options["lstm"] == "dense":
         return Geometry(
-            multiple_of=8, halo=None, fixed_size=32, hint="the option lstm=conv takes pictures of any size"
+            multiple_of=8, halo=None, fixed_size=32, hint="networks with lstm=conv or lstm=none take any size"
         )
     remembered = (
         24 if options["lstm"] == "conv" else 0

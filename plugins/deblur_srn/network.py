@@ -366,8 +366,7 @@ def _limit_norms(kernel: Tensor, *, dim: int) -> None:
     """Shorten the columns of a kernel to `MAX_NORM`, in place. Keras, which the report used, takes them along its first
     axis: over the inputs of a dense kernel, over the rows of a convolution's. dim : that axis here
     """
-    with torch.no_grad():
-        kernel.mul_((MAX_NORM / kernel.norm(dim=dim, keepdim=True)).clamp(max=1))
+    kernel.mul_((MAX_NORM / kernel.norm(dim=dim, keepdim=True)).clamp(max=1))
 
 
 def start_at_identity(network: TwoScales | SRNDeblurNet) -> None:
