@@ -18,6 +18,7 @@ from deblur_cli.restore.memory import (
     format_size,
     free_memory,
     keep_large_tensors_off_the_heap,
+    keep_large_tensors_on_the_heap,
     memory_model,
 )
 from deblur_cli.restore.planning import TileRequest, least_pixels, plan_picture
@@ -52,6 +53,8 @@ class TilePlanner:
     ) -> None:
         if max_memory is not None:
             keep_large_tensors_off_the_heap()
+        elif call.device.type == "cpu":
+            keep_large_tensors_on_the_heap()
         self.geometry = geometry
         self._call = call
         self._request = request

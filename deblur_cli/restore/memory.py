@@ -37,7 +37,8 @@ SHARE_OF_FREE = 0.5
 SHARE_IF_ASKED = 0.9
 """For a tile size that the user set: refused before the system ends the program."""
 LARGE_TENSOR_BYTES = 4 << 20
-_M_MMAP_THRESHOLD = -3  # malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
+_MALLOC_MOST = 2**31 - 1
 _UNITS = {
     "": 1,
     "k": 10**3,
@@ -194,10 +195,26 @@ def keep_large_tensors_off_the_heap() -> None:
     next one: peaks were 1.4 times what lives at once. The price is fresh pages for each of them, so it is done where a
     budget has to be kept. Holds for the process from then on.
     """
+    _set_malloc(mmap_threshold=LARGE_TENSOR_BYTES, trim_threshold=2 * LARGE_TENSOR_BYTES)
+
+
+def keep_large_tensors_on_the_heap() -> None:
+    """Have glibc give the memory of a freed tensor to the next one, however large, instead of fresh pages.
+
+    The system clears each fresh page, which took as long as the convolutions of a small network. The price is that freed
+    memory stays with the process until `give_back_free_memory`, so it is done where no budget has to be kept. Holds for
+    the process from then on.
+    """
+    _set_malloc(mmap_threshold=_MALLOC_MOST, trim_threshold=_MALLOC_MOST)
+
+
+def _set_malloc(*, mmap_threshold: int, trim_threshold: int) -> None:
+    """Bytes from which glibc takes an allocation from the system, and of free memory at the heap's end that it gives back."""
     if sys.platform == "linux":
         set_option = getattr(ctypes.CDLL(None), "mallopt", None)
         if set_option is not None:
-            set_option(_M_MMAP_THRESHOLD, LARGE_TENSOR_BYTES)
+            set_option(_M_MMAP_THRESHOLD, mmap_threshold)
+            set_option(_M_TRIM_THRESHOLD, trim_threshold)
 
 
 class _LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]  # its __init_subclass__ has no types
