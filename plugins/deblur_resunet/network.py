@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from deblur_cli.networks import ConvNormAct, glorot_uniform
 
 COLOURS = 3
+_MEAN, _STD = 0.5, 0.25  # of the colours of a photograph, roughly
+_SLOPE = 5.0  # sigmoid(5 (x - 0.5)) is x within 0.08
 
 
 class ResBlock(nn.Module):
@@ -76,3 +78,40 @@ def _level(before: int, after: int, blocks: int, *, stride: int = 1) -> nn.Seque
     """A convolution to its number of features, the residual blocks, and a convolution that ends them."""
     residual = (ResBlock(after) for _ in range(blocks))
     return nn.Sequential(_conv3(before, after, stride=stride), *residual, _conv3(after, after))
+
+
+def start_near_identity(network: ResUNet) -> None:
+    """Lead the picture along the highest level, so that training starts near it.
+
+    Three features of each convolution there carry the colours, whose statistics the batch norms give back; the residual
+    blocks add little to those, and the output takes them alone. All other features start at random as ever.
+    """
+    with torch.no_grad():
+        for level in (network.encoder[0], network.decoder[-1]):
+            assert isinstance(level, nn.Sequential)
+            for part in level:
+                if isinstance(part, ResBlock):
+                    part.second.norm.weight[:COLOURS] = 0.02
+                else:
+                    assert isinstance(part, ConvNormAct)
+                    _carry(part)
+        for conv, gain in ((network.refine, 1.0), (network.output, _SLOPE)):
+            conv.weight[:, :COLOURS] = 0
+            for colour in range(COLOURS):
+                conv.weight[colour, colour, 1, 1] = gain
+        network.output.weight[COLOURS:] = 0
+        assert network.output.bias is not None
+        network.output.bias.fill_(-_SLOPE / 2)
+
+
+def _carry(part: ConvNormAct) -> None:
+    """Make the first features of the output those of the input, where they have the mean and spread of a photograph's."""
+    norm = part.norm
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    part.conv.weight[:COLOURS] = 0
+    for colour in range(COLOURS):
+        part.conv.weight[colour, colour, 1, 1] = 1
+    norm.running_mean[:COLOURS] = norm.bias[:COLOURS] = _MEAN
+    norm.running_var[:COLOURS] = _STD**2
+    norm.weight[:COLOURS] = (_STD**2 + norm.eps) ** 0.5
