@@ -6,9 +6,10 @@ Encoder-Decoder Networks with Symmetric Skip Connections", NIPS 2016 (arXiv 1603
 instead of 3x3 kernels, batch norms, also after each sum, and a squashed output.
 """
 
+import torch
 from torch import Tensor, nn
 
-from deblur_cli.networks import ConvNormAct, glorot_uniform, keras_norm
+from deblur_cli.networks import ConvNormAct, InferenceForm, glorot_uniform, keras_norm
 
 COLOURS = 3
 
@@ -72,6 +73,10 @@ class Caessc(nn.Module):
                 x = self.merges[str(i)](x, stored.pop(str(i)))
         restored: Tensor = self.output(x.float(), blurry.float())
         return restored
+
+    def for_inference(self, dtype: torch.dtype) -> nn.Module:
+        """An equivalent, faster module that takes and returns float32 and computes in `dtype`."""
+        return InferenceForm(self, dtype)
 
 
 def _normed(conv: nn.Conv2d | nn.ConvTranspose2d) -> ConvNormAct:

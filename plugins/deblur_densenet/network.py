@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deblur_cli.networks import ConvNormAct, glorot_uniform, keras_norm
+from deblur_cli.networks import ConvNormAct, InferenceForm, glorot_uniform, keras_norm
 
 COLOURS = 3
 
@@ -82,6 +82,10 @@ class EDDenseNet(nn.Module):
         """(B, 3, H, W) float32 in [0, 1] -> restored, float32."""
         x = self.encoder(F.relu(self.stem(blurry)))
         return torch.sigmoid(self.output(self.decoder(self.bottleneck(x))).float())
+
+    def for_inference(self, dtype: torch.dtype) -> nn.Module:
+        """An equivalent, faster module that takes and returns float32 and computes in `dtype`."""
+        return InferenceForm(self, dtype)
 
 
 def _dense(before: int, growth: int, num_layers: int) -> nn.Sequential:

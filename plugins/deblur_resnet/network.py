@@ -8,9 +8,10 @@ normalisation, and the second half is the first one mirrored, in transposed conv
 
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
-from deblur_cli.networks import ConvNormAct, glorot_uniform
+from deblur_cli.networks import ConvNormAct, InferenceForm, glorot_uniform
 
 COLOURS = 3
 
@@ -59,6 +60,10 @@ class ResNet(nn.Module):
         """(B, 3, H, W) float32 in [0, 1] -> restored."""
         restored: Tensor = self.output(self.decoder(self.encoder(blurry)))
         return restored
+
+    def for_inference(self, dtype: torch.dtype) -> nn.Module:
+        """An equivalent, faster module that takes and returns float32 and computes in `dtype`."""
+        return InferenceForm(self, dtype)
 
 
 def _down(before: int, after: int, *, stride: int) -> Residual:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deblur_cli.networks import ConvNormAct, glorot_uniform
+from deblur_cli.networks import ConvNormAct, InferenceForm, glorot_uniform
 
 COLOURS = 3
 _MEAN, _STD = 0.5, 0.25  # of the colours of a photograph, roughly
@@ -66,6 +66,10 @@ class ResUNet(nn.Module):
         for upsample, level, skip in zip(self.upsample, self.decoder, skips[-2::-1], strict=True):
             x = level(torch.cat([skip, upsample(x)], dim=1))
         return torch.sigmoid(self.output(F.relu(self.refine(x))).float())
+
+    def for_inference(self, dtype: torch.dtype) -> nn.Module:
+        """An equivalent, faster module that takes and returns float32 and computes in `dtype`."""
+        return InferenceForm(self, dtype)
 
 
 def _conv3(before: int, after: int, *, stride: int = 1) -> ConvNormAct:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deblur_cli import PictureError
-from deblur_cli.networks import ConvLSTM, ConvNormAct, State, glorot_uniform
+from deblur_cli.networks import ConvLSTM, ConvNormAct, InferenceForm, State, glorot_uniform
 
 COLOURS = 3
 DENSE_SIDE = 32  # px; the dense LSTM knows each place of a picture by a weight of its own
@@ -147,6 +147,10 @@ class TwoScales(nn.Module):
             outputs.append(scale.decode(features))
             x = blurry + _resized(outputs[-1], 2) if number == 0 else x
         return tuple(outputs[::-1]) if self.training else outputs[-1]
+
+    def for_inference(self, dtype: torch.dtype) -> nn.Module:
+        """An equivalent, faster module that takes and returns float32 and computes in `dtype`."""
+        return InferenceForm(self, dtype)
 
 
 class SRNDeblurCIFAR(TwoScales):
@@ -345,6 +349,10 @@ class SRNDeblurNet(nn.Module):
                 features[-1], state = _step(self.cell, features[-1], state)
             outputs.append(self.scale.decode(features))
         return tuple(outputs[::-1]) if self.training else outputs[-1]
+
+    def for_inference(self, dtype: torch.dtype) -> nn.Module:
+        """An equivalent, faster module that takes and returns float32 and computes in `dtype`."""
+        return InferenceForm(self, dtype)
 
 
 def _conv(before: int, after: int, *, stride: int = 1, bias: bool = False) -> nn.Conv2d:
