@@ -1,7 +1,8 @@
 """Scores of the network on a fixed part of the validation pictures, cheap enough for every epoch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from deblur_cli.data import Pair
 
 CROP_PX = 256
-MAX_PICTURES = 16
+FEWEST, MOST = 16, 256
+"""Pictures: so many of 256 px and above; of small ones more, until they hold as many pixels."""
+BATCH_PIXELS = CROP_PX * CROP_PX
 SSIM_PX = 11  # side of its window; smaller crops have no SSIM
 
 Pixels = NDArray[np.uint8]
@@ -42,7 +45,7 @@ class Held:
 
 
 def held_crops(pairs: "Sequence[Pair]", *, multiple_of: int) -> Held:
-    """The centre crops (at most 256 px a side, divisible by `multiple_of`) of at most 16 pairs, spread evenly.
+    """The centre crops (at most 256 px a side, divisible by `multiple_of`) of 16 to 256 pairs, spread evenly.
 
     Read once: a pair that is blurred on the fly is the first draw, in every epoch and every run.
 
@@ -59,7 +62,11 @@ def held_crops(pairs: "Sequence[Pair]", *, multiple_of: int) -> Held:
             f"none of the {len(pairs)} pairs held out for validation is large enough; it takes {least} px a side "
             "without the margin of the blur"
         )
-    spread = np.linspace(0, len(usable) - 1, min(len(usable), MAX_PICTURES)).round().astype(int)
+    typical = np.median(
+        [min(height, CROP_PX) * min(width, CROP_PX) for height, width in map(sizes.__getitem__, usable)]
+    )
+    wanted = int(np.clip(FEWEST * BATCH_PIXELS // typical, FEWEST, MOST))
+    spread = np.linspace(0, len(usable) - 1, min(len(usable), wanted)).round().astype(int)
     chosen = [pairs[usable[at]] for at in np.unique(spread)]
     crops = []
     for pair in chosen:
@@ -102,27 +109,26 @@ def validate(
     rows: list[tuple[float, ...]] = []
     pictures: list[Pixels] = []
     with torch.inference_mode():
-        for crops in held.crops:
-            blurry, sharp = (from_integers(crop) for crop in crops)
+        for batch in _batches(held.crops):
+            blurry, sharp = (
+                np.stack([from_integers(crop) for crop in crops]) for crops in zip(*batch, strict=True)
+            )
             x, y = (
-                _tensor(picture, signed=signed).to(placement.device, placement.parameters)
-                for picture in (blurry, sharp)
+                _tensor(batch, signed=signed).to(placement.device, placement.parameters)
+                for batch in (blurry, sharp)
             )
             with placement.autocast():
                 output = network(x)
             output = output.to(placement.parameters)
+            loss = float(torch.stack(list(objective((output,), y).values())).sum())
             unit = ((output + 1) / 2 if signed else output).clamp(0, 1)
-            restored = unit[0].permute(1, 2, 0).float().cpu().numpy()
-            pictures.append(to_8_bit(np.nan_to_num(restored)))
-            rows.append(
-                (
-                    float(torch.stack(list(objective((output,), y).values())).sum()),
-                    mse(restored, sharp),
-                    ssim(restored, sharp),
-                    mse(blurry, sharp),
-                    ssim(blurry, sharp),
+            for before, after, target in zip(
+                blurry, unit.permute(0, 2, 3, 1).float().cpu().numpy(), sharp, strict=True
+            ):
+                pictures.append(to_8_bit(np.nan_to_num(after)))
+                rows.append(
+                    (loss, mse(after, target), ssim(after, target), mse(before, target), ssim(before, target))
                 )
-            )
     val_loss, error, similarity, blurry_error, blurry_similarity = map(float, np.mean(rows, axis=0))
     scores = Validation(
         val_loss=val_loss,
@@ -139,9 +145,16 @@ def _fitting(pair: "Pair") -> "Pair":
     return pair.whole() if isinstance(pair, DrawnPair) and min(pair.size()) < 1 else pair
 
 
-def _tensor(picture: NDArray[np.float32], *, signed: bool) -> Tensor:
-    """(H, W, C) in [0, 1] -> (1, C, H, W) in the network's range."""
-    tensor = torch.from_numpy(picture.transpose(2, 0, 1).copy())[None]
+def _batches(crops: Sequence[tuple[Pixels, Pixels]]) -> Iterator[Sequence[tuple[Pixels, Pixels]]]:
+    """Neighbours of one size, as many as make the pixels of one large crop."""
+    for shape, group in groupby(crops, key=lambda crop: crop[0].shape):
+        same, count = list(group), max(1, BATCH_PIXELS // (shape[0] * shape[1]))
+        yield from (same[first : first + count] for first in range(0, len(same), count))
+
+
+def _tensor(pictures: NDArray[np.float32], *, signed: bool) -> Tensor:
+    """(B, H, W, C) in [0, 1] -> (B, C, H, W) in the network's range."""
+    tensor = torch.from_numpy(pictures.transpose(0, 3, 1, 2).copy())
     return tensor * 2 - 1 if signed else tensor
 
 
