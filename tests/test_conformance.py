@@ -1,5 +1,8 @@
 """The conformance kit over every registered model, and the kit itself over networks whose figures are known."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -18,6 +21,7 @@ from deblur_cli import (
     WassersteinGP,
     testing,
 )
+from deblur_cli.errors import MissingError
 from deblur_cli.host.manager import Host
 from deblur_cli.testing.declaration import kmacs_per_pixel
 from deblur_cli.testing.structure import _structural
@@ -148,6 +152,85 @@ class Wide(nn.Module):
 
     def forward(self, x):
         return self.b(torch.relu(self.a(x)))
+
+
+class Uneven(nn.Module):
+    """Reaches furthest at few of its outputs, or along one axis only; by hand."""
+
+    def __init__(self, *, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.near = nn.Conv2d(3, 3, 1)
+        self.far = nn.Conv2d(3, 3, (1, 9) if kind == "lying" else (9, 1), padding="same")
+
+    def forward(self, x):
+        functional = nn.functional
+        if self.kind == "shifted":  # blocks of 16 px, and 7 px to the right of where they are from
+            blocks = functional.interpolate(functional.avg_pool2d(x, 16), scale_factor=16)
+            return self.near(functional.pad(blocks, (7, -7)))
+        if self.kind == "checkered":  # columns 1, 3, .. of rows 0, 2, ..
+            spread = functional.conv_transpose2d(
+                self.far(x)[:, :, ::2, ::2], torch.eye(3).to(x)[..., None, None], stride=2, output_padding=1
+            )
+            return self.near(x) + functional.pad(spread, (1, -1))
+        return self.far(x)
+
+
+@pytest.mark.parametrize(
+    ("kind", "multiple_of", "halo"),
+    [
+        ("shifted", 16, 22),  # column 6 sees 22 px to the left; all others less
+        ("lying", 1, 4),
+        ("standing", 1, 4),
+        ("checkered", 2, 4),
+    ],
+)
+def test_a_halo_that_holds_at_nearly_every_output_is_found_out(
+    kind: str, multiple_of: int, halo: int
+) -> None:
+    def declared(halo: int) -> Model:
+        return Model(
+            name="uneven", summary="a test", source="this test", network=f"{__name__}:Uneven", licence="MIT",
+            geometry=Geometry(halo=halo, multiple_of=multiple_of), facts=Facts(parameters=1, kmacs_per_pixel=1),
+            options={"kind": Option(type=str, default=kind, help="")},
+        )  # fmt: skip
+
+    testing.half_extent_is_exact(declared(halo))
+    for wrong in (halo - 1, halo + 1):
+        with pytest.raises(testing.ConformanceError, match=f"is {wrong} by default, the layers reach {halo}"):
+            testing.half_extent_is_exact(declared(wrong))
+
+
+def test_a_network_too_large_to_be_measured_is_left_to_a_tiny_one_of_the_same_geometry() -> None:
+    def declared(kmacs: float, geometry: Callable[[Mapping[str, Any]], Geometry]) -> Model:
+        return Model(
+            name="large", summary="a test", source="this test", network=f"{__name__}:Large", licence="MIT",
+            geometry=geometry, facts=Facts(parameters=1, kmacs_per_pixel=kmacs), tiny={"width": 2},
+            options={"width": Option(type=int, default=99, help="")},
+        )  # fmt: skip
+
+    testing.half_extent_is_exact(declared(1e9, lambda options: Geometry(halo=1)))
+    with pytest.raises(testing.ConformanceError, match=r"is 2 with .*, the layers reach 1 px"):
+        testing.half_extent_is_exact(declared(1e9, lambda options: Geometry(halo=2)))
+    for small in (
+        declared(1, lambda options: Geometry(halo=1)),
+        declared(1e9, lambda options: Geometry(halo=options["width"])),
+    ):
+        with pytest.raises(MissingError, match="99 are too many"):
+            testing.half_extent_is_exact(small)
+
+
+class Large(nn.Module):
+    """A 3x3 convolution of few features."""
+
+    def __init__(self, *, width: int) -> None:
+        super().__init__()
+        if width > 9:
+            raise ValueError(f"{width} are too many")
+        self.layers = nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.Conv2d(width, 3, 1))
+
+    def forward(self, x):
+        return self.layers(x)
 
 
 def test_costs_of_known_networks_are_counted() -> None:

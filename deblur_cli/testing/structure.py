@@ -1,11 +1,13 @@
 """The half-extent of a network, measured: how far its layers reach, whatever the weights.
 
 With random weights a far pixel's influence drowns in rounding. So every kernel becomes a positive constant, norms and
-activations are taken away, and the gradient of one output pixel is followed back to the input in float64: sums of
-positive products, nonzero exactly where a path exists.
+activations are taken away, and the gradient of outputs is followed back to the input in float64: sums of positive
+products, nonzero exactly where a path exists.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from heapq import heappop, heappush
 from typing import Any
 
 import torch
@@ -16,10 +18,11 @@ from torch.overrides import TorchFunctionMode
 from deblur_cli.host.declarations import Geometry, Model
 from deblur_cli.testing.declaration import build, require
 
-_STRIP_FROM = 100  # px; above, a square would be too large, and one row of the reach says the same
 _FURTHEST = 500  # px of margin; the last canvas is four times this
-_MOST_PHASES = 16
-_MOST_MACS = 3e11  # a minute in float64 on one core
+_PASSES = (
+    6  # forward, and back from the phases of the stride; more where it is not clear which reaches furthest
+)
+_MOST_MACS = 5e10  # some ten seconds in float64 on one core
 _REMOVED = {
     *(
         "relu",
@@ -56,7 +59,7 @@ def half_extent_is_exact(model: Model) -> None:
     """The declared halo is the measured half-extent: no more (tiles would be wasteful), no less (seams would show).
 
     Measured by default and on the tiny variant; on that alone where it is declared with the same geometry and the
-    network itself would take minutes.
+    network itself would take long.
     """
     for options in {str(dict(item)): item for item in ({}, model.tiny)}.values():
         geometry = model.geometry_for(options)
@@ -75,8 +78,8 @@ def half_extent_is_exact(model: Model) -> None:
 def half_extent(model: Model, options: Mapping[str, Any] | None = None) -> int:
     """The largest distance (Chebyshev, pixels) at which an input pixel can change an output pixel.
 
-    Measured on a canvas a little larger than the declared halo, and on larger ones while the reach touches the edge, up
-    to some 2000 px. Every phase of the stride is tried, or a selection where there are many.
+    Measured on strips a little longer than the declared halo, and on longer ones while the reach touches the end, up to
+    some 2000 px, over every phase of the stride.
     """
     geometry = model.geometry_for(options or {})
     step = geometry.multiple_of
@@ -90,9 +93,9 @@ def half_extent(model: Model, options: Mapping[str, Any] | None = None) -> int:
 
 
 def _macs(model: Model, geometry: Geometry) -> float:
-    """Multiply-accumulates that one measurement takes."""
-    height, width = _canvas(geometry.multiple_of, _margin(geometry))
-    return model.facts.kmacs_per_pixel * 1000 * height * width * (1 + len(_phases(geometry.multiple_of)))
+    """Multiply-accumulates that one measurement takes, about, over two strips."""
+    step = geometry.multiple_of
+    return model.facts.kmacs_per_pixel * 1000 * 2 * step * (2 * _margin(geometry) + step) * _PASSES
 
 
 def _margin(geometry: Geometry) -> int:
@@ -100,28 +103,49 @@ def _margin(geometry: Geometry) -> int:
     return -(-((geometry.halo or 0) + 2) // geometry.multiple_of) * geometry.multiple_of
 
 
-def _canvas(step: int, margin: int) -> tuple[int, int]:
-    """Height and width in pixels."""
-    width = 2 * margin + step
-    return (step if margin > _STRIP_FROM else width), width
-
-
 def _reach(network: nn.Module, *, step: int, margin: int) -> int:
-    """How far the middle pixels of a canvas see, at most `margin` + `step` pixels."""
-    height, width = _canvas(step, margin)
-    x = torch.ones(1, 3, height, width, dtype=torch.float64, requires_grad=True)
-    with _Linear():
-        y = network(x)
-    require(y.shape == x.shape, f"the input is {tuple(x.shape)}, the output {tuple(y.shape)}")
+    """How far the middle pixels of a strip see along it, at most `margin` + `step` pixels; standing and lying strips.
+
+    Strips are as narrow as the network allows. That hides nothing: whatever way a path goes along the strip, another
+    goes the same way and stays inside, because what a layer reads at an output pixel lies around that pixel.
+    """
     reach = 0
-    for phase in _phases(step):
-        middle = (phase if height < width else margin + phase, margin + phase)
-        (gradient,) = torch.autograd.grad(y[0, :, *middle].sum(), x, retain_graph=True)
-        require(bool(torch.isfinite(gradient).all()), "the structural gradient overflows")
-        distances = (gradient[0].abs().sum(0).nonzero() - torch.tensor(middle)).abs()  # (N, 2): rows, columns
-        if len(distances):
-            reach = max(reach, int((distances[:, 1] if height < width else distances).max()))
+    for axis in (2, 3):
+        size = [1, 3, step, step]
+        size[axis] += 2 * margin
+        x = torch.ones(size, dtype=torch.float64, requires_grad=True)
+        with _Linear():
+            y = network(x)
+        require(y.shape == x.shape, f"the input is {tuple(x.shape)}, the output {tuple(y.shape)}")
+        reach = max(reach, _furthest(partial(_seen, x, y, axis), margin, margin + step - 1))
     return reach
+
+
+def _seen(x: torch.Tensor, y: torch.Tensor, axis: int, first: int, last: int) -> tuple[int, int]:
+    """First and last position along an axis of the inputs x that outputs y at [first, last] depend on."""
+    outputs = y.narrow(axis, first, last - first + 1).sum()
+    (gradient,) = torch.autograd.grad(outputs, x, retain_graph=True)
+    require(bool(torch.isfinite(gradient).all()), "the structural gradient overflows")
+    positions = gradient[0].abs().sum((0, 4 - axis)).nonzero()
+    return (int(positions[0]), int(positions[-1])) if len(positions) else (first, last)
+
+
+def _furthest(seen: Callable[[int, int], tuple[int, int]], first: int, last: int) -> int:
+    """The reach of that output in [first, last] which reaches furthest.
+
+    All phases of the stride count, and few are tried alone: the part that may reach furthest is halved, again and again.
+    """
+    parts = []  # the most that a part may reach, negative for the heap; exact for a single output
+    halves = [(first, last)]
+    while True:
+        for first, last in halves:
+            low, high = seen(first, last)
+            heappush(parts, (-max(last - low, high - first), first, last))
+        most, first, last = heappop(parts)
+        if first == last:
+            return -most
+        middle = (first + last) // 2
+        halves = [(first, middle), (middle + 1, last)]
 
 
 class _Linear(TorchFunctionMode):
@@ -170,9 +194,3 @@ def _structural(network: nn.Module) -> nn.Module:
                     item.shape[0] / item.numel() if item.ndim > 1 else float(not name.endswith("bias"))
                 )
     return network.double().requires_grad_(False)
-
-
-def _phases(step: int) -> list[int]:
-    if step <= _MOST_PHASES:
-        return list(range(step))
-    return sorted({0, 1, step // 4, step // 2 - 1, step // 2, 3 * step // 4, step - 2, step - 1})
