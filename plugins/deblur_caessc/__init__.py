@@ -80,7 +80,7 @@ def _model(
     )
 
 
-_D22_F128 = Facts(parameters=8_217_868, kmacs_per_pixel=2052.8)
+_D22_F128 = Facts(parameters=8_217_868, kmacs_per_pixel=2052.8, bytes_per_pixel=1036)
 
 MODELS = (
     _model(
@@ -107,7 +107,7 @@ MODELS = (
         width=64,
         half=False,
         output="sigmoid",
-        facts=Facts(parameters=2_881_420, kmacs_per_pixel=2876.8),
+        facts=Facts(parameters=2_881_420, kmacs_per_pixel=2876.8, bytes_per_pixel=2572),
         batch_size=250,
     ),
 )

@@ -55,7 +55,7 @@ MODELS = (
         paper="Huang, Liu, van der Maaten, Weinberger: Densely Connected Convolutional Networks, CVPR 2017 (arXiv 1608.06993)",
         network="deblur_densenet.network:EDDenseNet",
         geometry=_geometry,
-        facts=Facts(parameters=424_927, kmacs_per_pixel=225.3),
+        facts=Facts(parameters=424_927, kmacs_per_pixel=225.3, bytes_per_pixel=2159),
         licence="MIT",
         options={
             "growth": Option(type=int, default=16, help="features that each dense layer adds"),

@@ -34,7 +34,7 @@ MODELS = (
         paper="He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, CVPR 2016 (arXiv 1512.03385)",
         network="deblur_resnet.network:ResNet",
         geometry=Geometry(multiple_of=8, halo=44),
-        facts=Facts(parameters=7_360_396, kmacs_per_pixel=300.3),
+        facts=Facts(parameters=7_360_396, kmacs_per_pixel=300.3, bytes_per_pixel=940),
         licence="MIT",
         options={
             "width": Option(

@@ -70,8 +70,12 @@ def _model(name: str, *, blocks: int, facts: Facts) -> Model:
 
 
 MODELS = (
-    _model("resunet1", blocks=1, facts=Facts(parameters=1_008_963, kmacs_per_pixel=204.5)),
-    _model("resunet3", blocks=3, facts=Facts(parameters=1_969_987, kmacs_per_pixel=388.8)),
+    _model(
+        "resunet1", blocks=1, facts=Facts(parameters=1_008_963, kmacs_per_pixel=204.5, bytes_per_pixel=940)
+    ),
+    _model(
+        "resunet3", blocks=3, facts=Facts(parameters=1_969_987, kmacs_per_pixel=388.8, bytes_per_pixel=940)
+    ),
 )
 
 

@@ -113,7 +113,7 @@ MODELS = (
         paper=PAPER,
         network="deblur_srn.network:SRNDeblurCIFAR",
         geometry=_cifar,
-        facts=Facts(parameters=13_747_026, kmacs_per_pixel=1096.2),
+        facts=Facts(parameters=13_747_026, kmacs_per_pixel=1096.2, bytes_per_pixel=539),
         licence="MIT",
         options=_options(
             32,
@@ -140,7 +140,7 @@ MODELS = (
         paper=PAPER,
         network="deblur_srn.network:SRNDeblurREDS",
         geometry=_reds,
-        facts=Facts(parameters=5_019_894, kmacs_per_pixel=365.5),
+        facts=Facts(parameters=5_019_894, kmacs_per_pixel=365.5, bytes_per_pixel=355),
         licence="MIT",
         options=_options(
             8,
@@ -164,7 +164,7 @@ MODELS = (
         paper=PAPER,
         network="deblur_srn.network:SRNDeblurNet",
         geometry=_original,
-        facts=Facts(parameters=8_061_411, kmacs_per_pixel=1370.9),
+        facts=Facts(parameters=8_061_411, kmacs_per_pixel=1370.9, bytes_per_pixel=716),
         licence="MIT",
         options=_options(
             32,
