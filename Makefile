@@ -1,7 +1,7 @@
 # make demo    install, then blur and restore two photographs           make test     every check
 # make bench   ratios against the bare operations                        make soak     the tests with many more examples
 # make system  system libraries (apt-get)                                make picture  the README's picture, made anew
-# make clean   remove what make made
+# make docs    docs/models.md and its drawings, from the declarations     make clean    remove what make made
 #
 # Everything lives in .venv. Once installed, nothing here needs a network. Choose another Python with PYTHON=...,
 # give pytest more words with ARGS=..., e.g. make test ARGS='-k tiling'.
@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # What an installation depends on: the folder it stands in, what is asked for, and the versions that were tested.
 STATE = { pwd; cat pyproject.toml constraints.txt; } | cksum
 
-.PHONY: demo test bench soak system picture clean
+.PHONY: demo test bench soak system picture docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -34,6 +34,9 @@ bench: $(VENV)/installed-dev
 
 picture: $(VENV)/installed
 	$(BIN)/python examples/demo.py --picture docs/images/before-after.png
+
+docs: $(VENV)/installed
+	$(BIN)/python docs/generate.py
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -193,5 +193,5 @@ def _short(count: int) -> str:
     """1076739 -> 1.08M."""
     for unit, size in (("M", 1_000_000), ("k", 1000)):
         if count >= size:
-            return f"{count / size:.3g}{unit}" if count < 1000 * size else f"{count / size:.0f}{unit}"
+            return f"{count / size:.3g}{unit}" if count < 999.5 * size else f"{count / size:.0f}{unit}"
     return str(count)
