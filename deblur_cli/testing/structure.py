@@ -135,7 +135,9 @@ def _furthest(seen: Callable[[int, int], tuple[int, int]], first: int, last: int
 
     All phases of the stride count, and few are tried alone: the part that may reach furthest is halved, again and again.
     """
-    parts = []  # the most that a part may reach, negative for the heap; exact for a single output
+    parts: list[
+        tuple[int, int, int]
+    ] = []  # most that a part may reach, as -most for the heap; first and last output
     halves = [(first, last)]
     while True:
         for first, last in halves:
