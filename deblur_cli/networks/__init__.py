@@ -3,6 +3,16 @@
 from deblur_cli.networks.blocks import ConvNormAct, keras_norm
 from deblur_cli.networks.conv_lstm import ConvLSTM, State
 from deblur_cli.networks.inference import InferenceForm
-from deblur_cli.networks.initialising import glorot_uniform
+from deblur_cli.networks.initialising import PHOTO_MEAN, PHOTO_STD, calibrate_norms, glorot_uniform
 
-__all__ = ["ConvLSTM", "ConvNormAct", "InferenceForm", "State", "glorot_uniform", "keras_norm"]
+__all__ = [
+    "PHOTO_MEAN",
+    "PHOTO_STD",
+    "ConvLSTM",
+    "ConvNormAct",
+    "InferenceForm",
+    "State",
+    "calibrate_norms",
+    "glorot_uniform",
+    "keras_norm",
+]

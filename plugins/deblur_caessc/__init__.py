@@ -19,15 +19,17 @@ from deblur_cli import (
 API = 1
 
 FAST = Recipe(
-    summary="quick good results: AdamW, cosine, averaged weights",
+    summary="quick good results: starts near the identity with frozen batch norms, AdamW, cosine, averaged weights",
     loss=Term(loss="charbonnier", options={"eps": 0.03}),
-    optimizer=Optimizer(kind="adamw", lr=2e-3, weight_decay=1e-4),
+    start="deblur_caessc.network:start_near_identity",
+    optimizer=Optimizer(kind="adamw", lr=1e-3, weight_decay=1e-4),
     schedule=Cosine(warmup_steps=200),
     epochs=40,
-    batch_size=128,
+    batch_size=32,
     patch=32,
     clip_norm=1.0,
     ema_decay=0.999,
+    freeze_norm_after=0,
 )
 
 
@@ -39,6 +41,7 @@ def _report(batch_size: int) -> Recipe:
         epochs=80,
         early_stopping=EarlyStopping(patience=7),
         batch_size=batch_size,
+        drop_last=False,
     )
 
 

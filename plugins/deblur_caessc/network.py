@@ -9,9 +9,18 @@ instead of 3x3 kernels, batch norms, also after each sum, and a squashed output.
 import torch
 from torch import Tensor, nn
 
-from deblur_cli.networks import ConvNormAct, InferenceForm, glorot_uniform, keras_norm
+from deblur_cli.networks import (
+    PHOTO_MEAN,
+    PHOTO_STD,
+    ConvNormAct,
+    InferenceForm,
+    calibrate_norms,
+    glorot_uniform,
+    keras_norm,
+)
 
 COLOURS = 3
+_STEEPNESS = 4.6  # of the sigmoid that is nearest to the identity on [0, 1]
 
 
 class Merge(nn.Module):
@@ -71,7 +80,8 @@ class Caessc(nn.Module):
             x = self.decoder[i](x)
             if str(i) in self.merges:
                 x = self.merges[str(i)](x, stored.pop(str(i)))
-        restored: Tensor = self.output(x.float(), blurry.float())
+        wide = torch.promote_types(x.dtype, torch.float32)
+        restored: Tensor = self.output(x.to(wide), blurry.to(wide))
         return restored
 
     def for_inference(self, dtype: torch.dtype) -> nn.Module:
@@ -87,3 +97,20 @@ def _transposed(before: int, after: int, *, stride: int) -> nn.ConvTranspose2d:
     return nn.ConvTranspose2d(
         before, after, 5, stride=stride, padding=2, output_padding=stride - 1, bias=False
     )
+
+
+def start_near_identity(network: Caessc) -> None:
+    """Let the layers add a constant, and the last norm and activation give back the picture; norms know their input.
+
+    With "relu" that is exact but for rounding; the sigmoid leaves at most 0.1, at black and white. The constant lies above
+    zero, where the ReLU lets corrections of both signs pass.
+    """
+    constant, last = network.decoder[0].norm, network.output.norm
+    sigmoid = isinstance(network.output.activation, nn.Sigmoid)
+    assert isinstance(constant, nn.BatchNorm2d)
+    with torch.no_grad():
+        constant.weight.zero_()
+        constant.bias.fill_(0.5)
+        last.weight.fill_((PHOTO_STD**2 + last.eps) ** 0.5 * (_STEEPNESS if sigmoid else 1))
+        last.bias.fill_((PHOTO_MEAN - 0.5) * _STEEPNESS if sigmoid else PHOTO_MEAN)
+    calibrate_norms(network)

@@ -15,15 +15,17 @@ REPORT = Recipe(
     drop_last=False,
 )
 FAST = Recipe(
-    summary="quick good results: AdamW, cosine, averaged weights",
+    summary="quick good results: starts near the identity with frozen batch norms, AdamW, cosine, averaged weights",
     loss=Term(loss="charbonnier", options={"eps": 0.03}),
-    optimizer=Optimizer(kind="adamw", lr=2e-3, weight_decay=1e-4),
+    start="deblur_resnet.network:start_near_identity",
+    optimizer=Optimizer(kind="adamw", lr=5e-4, weight_decay=1e-4),
     schedule=Cosine(warmup_steps=200),
     epochs=40,
-    batch_size=128,
+    batch_size=32,
     patch=32,
     clip_norm=1.0,
     ema_decay=0.999,
+    freeze_norm_after=0,
 )
 
 MODELS = (
@@ -42,7 +44,7 @@ MODELS = (
             )
         },
         recipes={"fast": FAST, "report": REPORT},
-        tiny={"width": 24},
+        tiny={"width": 48},
     ),
 )
 

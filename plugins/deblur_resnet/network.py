@@ -11,7 +11,14 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from deblur_cli.networks import ConvNormAct, InferenceForm, glorot_uniform
+from deblur_cli.networks import (
+    PHOTO_MEAN,
+    PHOTO_STD,
+    ConvNormAct,
+    InferenceForm,
+    calibrate_norms,
+    glorot_uniform,
+)
 
 COLOURS = 3
 
@@ -88,3 +95,49 @@ def _up(before: int, after: int) -> Residual:
 
 def _normed(conv: nn.Conv2d | nn.ConvTranspose2d) -> ConvNormAct:
     return ConvNormAct(conv, nn.ReLU(inplace=True))
+
+
+def start_near_identity(network: ResNet) -> None:
+    """Lead the picture through the main branches, so that training starts from it; norms know their input.
+
+    A halving convolution lays the four pixels of a square side by side as features, and the doubling one that mirrors it
+    puts them back. Three times that makes 192 features of three colours, for which width 48 is just enough; narrower
+    networks start at random, as all features do that carry no colour.
+    """
+    blocks = [
+        block for block in (*network.encoder, *network.decoder, network.output) if isinstance(block, Residual)
+    ]
+    carried = COLOURS
+    if blocks[len(network.encoder)].skip.out_channels >= COLOURS * 64:
+        with torch.no_grad():
+            for block in blocks:
+                for layer in block.main:
+                    assert isinstance(layer, ConvNormAct)
+                    carried = _carry(layer, carried)
+                _outputs(block.skip)[:carried] = 0
+    calibrate_norms(network)
+
+
+def _carry(layer: ConvNormAct, carried: int) -> int:
+    """Make the first features of the output those `carried` of the input, dealt out by squares or gathered; returns how many."""
+    conv, norm = layer.conv, layer.norm
+    transposed = isinstance(conv, nn.ConvTranspose2d)
+    squares = [(0, 0), (0, 1), (1, 0), (1, 1)] if conv.stride == (2, 2) else [(0, 0)]
+    apart = carried // len(squares) if transposed else carried  # features, before they are dealt out
+    result = apart if transposed else apart * len(squares)
+    middle = conv.kernel_size[0] // 2
+    weight = _outputs(conv)
+    weight[:result] = 0
+    for number, (row, column) in enumerate(squares):
+        for feature in range(apart):
+            dealt = number * apart + feature
+            ends = (feature, dealt) if transposed else (dealt, feature)
+            weight[(*ends, middle + row, middle + column)] = 1
+    norm.weight[:result] = (PHOTO_STD**2 + norm.eps) ** 0.5
+    norm.bias[:result] = PHOTO_MEAN
+    return result
+
+
+def _outputs(conv: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:
+    """The kernels, output features first."""
+    return conv.weight.transpose(0, 1) if isinstance(conv, nn.ConvTranspose2d) else conv.weight
