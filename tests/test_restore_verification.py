@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 from torch import Tensor, nn
 
 import deblur_rednet
@@ -13,6 +15,7 @@ from deblur_cli import Facts, Geometry, Model
 from deblur_cli.errors import UsageError
 from deblur_cli.restore.restorer import Restorer
 from deblur_cli.restore.verification import check_tiling
+from deblur_cli.weights import Header, write_weights
 
 REDNET = deblur_rednet.MODELS[0]
 
@@ -96,3 +99,118 @@ def test_the_command_says_as_json_what_an_overlap_below_the_halo_costs(
     assert exact["trained"]
     assert "approximate" in ran.err
     assert run(*words, env={"DEBLUR_MODEL": "another"}).code == 0  # the file says which model it is for
+
+
+WIDE_PLUGIN = '''
+"""Networks of a wide halo and of one size, in one file."""
+import torch
+from torch import nn
+from deblur_cli import Facts, Geometry, Model, Option, hookimpl
+
+class Wide(nn.Module):
+    """A blur of 3 px, and a faint one of 81 px."""
+    def __init__(self):
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(0.1))
+        self.near = nn.AvgPool2d(3, 1, 1)
+        self.far = nn.Sequential(nn.AvgPool2d((1, 81), 1, (0, 40)), nn.AvgPool2d((81, 1), 1, (40, 0)))
+    def forward(self, x):
+        return self.near(x) * (1 - self.gain) + self.far(x) * self.gain
+
+class Square(nn.Module):
+    def __init__(self, memory):
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(1))
+    def forward(self, x):
+        assert x.shape[2:] == (32, 32)
+        return x * self.gain
+
+def geometry(options):
+    return Geometry(halo=None, fixed_size=32, hint="memory=conv takes any size")
+
+@hookimpl
+def deblur_models():
+    def model(name, network, geometry, **options):
+        return Model(
+            name=name, summary="for a test", source="a test", network=f"{__name__}:{network}", licence="MIT",
+            geometry=geometry, facts=Facts(parameters=1, kmacs_per_pixel=1), options=options,
+        )
+    return [
+        model("wide", "Wide", Geometry(halo=40, overlap=4)),
+        model("square", "Square", geometry, memory=Option(type=str, default="dense", help="")),
+    ]
+'''
+
+
+@pytest.fixture(scope="module")
+def wide_plugin_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wide")
+    (folder / "wide_halos.py").write_text(WIDE_PLUGIN)
+    for name, gain in (("wide", torch.tensor(0.1)), ("square", torch.ones(1))):
+        write_weights(folder / f"{name}.safetensors", {"gain": gain}, Header(model=name, licence="MIT"))
+    return folder
+
+
+@pytest.fixture
+def wide_plugin(wide_plugin_folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    """Weights of the two networks, which the command finds now."""
+    monkeypatch.setenv("DEBLUR_PLUGINS", str(wide_plugin_folder / "wide_halos.py"))
+    return {name: wide_plugin_folder / f"{name}.safetensors" for name in ("wide", "square")}
+
+
+def test_the_command_measures_what_the_declared_overlap_costs(
+    run: Callable[..., Any], wide_plugin: dict[str, Path]
+) -> None:
+    words = ("verify-tiling", "-m", "wide", "--weights", wide_plugin["wide"], "--device", "cpu")
+    (found,) = run(*words, "--json").json()
+    assert (found["exact"], found["margin"], found["num_tiles"]) == (False, 4, 9)
+    assert 1e-4 < found["mean_difference"] < found["max_difference"] < 0.1
+    assert found["smallest_margin"] == 40
+    (exact,) = run(*words, "--json", "--overlap", 40).json()
+    assert exact["exact"]
+    assert exact["max_difference"] <= 1e-5
+    ran = run(*words)
+    assert ran.code == 0
+    assert "9 tiles of up to 91x70 px, margin 4 px, approximate" in ran.out
+    assert "smallest margin that stays below 1e-5 here: 40 px" in ran.out
+
+
+def test_the_command_says_that_a_picture_is_too_small_to_show_how_far_weights_reach(
+    run: Callable[..., Any], wide_plugin: dict[str, Path], tmp_path: Path
+) -> None:
+    small = tmp_path / "small.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 66, 3), dtype=np.uint8)).save(small)
+    ran = run("verify-tiling", small, "-m", "wide", "--weights", wide_plugin["wide"], "--device", "cpu")
+    assert ran.code == 0
+    assert "more than half of this picture shows" in ran.out
+
+
+def test_a_picture_in_approximate_tiles_is_restored_and_one_line_says_so(
+    run: Callable[..., Any], wide_plugin: dict[str, Path], photo_file: Path
+) -> None:
+    words = (photo_file, "-m", "wide", "--weights", wide_plugin["wide"], "--device", "cpu", "--tile", "20")
+    ran = run(*words)
+    assert ran.code == 0
+    (line,) = [line for line in ran.err.splitlines() if "approximate" in line and "tiles" not in line]
+    assert "4 px is less than the 40 px" in line
+    assert "--overlap 40 makes it exact" in line
+    assert "approximate" not in run(*words, "--overlap", 40, "--overwrite").err
+
+
+def test_a_network_of_one_size_refuses_other_pictures_in_one_line_and_restores_the_rest(
+    run: Callable[..., Any], wide_plugin: dict[str, Path], photo_file: Path, tmp_path: Path
+) -> None:
+    square = tmp_path / "square.png"
+    Image.open(photo_file).crop((0, 0, 32, 32)).save(square)
+    words = ("-m", "square", "--weights", wide_plugin["square"], "--device", "cpu")
+    ran = run(photo_file, square, *words)
+    assert ran.code == 1
+    (line,) = [line for line in ran.err.splitlines() if "px only" in line]
+    assert "takes pictures of 32x32 px only, and this one has 128x96; memory=conv takes any size" in line
+    assert "--tile 32" in line
+    assert (tmp_path / "square.deblurred.png").exists()
+    tiled = run(photo_file, *words, "--tile", 32)
+    assert tiled.code == 0
+    assert "takes 32 px squares only" in tiled.err
+    assert "give --tile 32" in run(photo_file, *words, "--tile", 64, "--overwrite").err
+    assert run("verify-tiling", *words).code == 2

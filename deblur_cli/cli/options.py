@@ -119,7 +119,7 @@ Overlap = Annotated[
         "--overlap",
         metavar="N",
         min=0,
-        help="Pixels that each tile sees beyond its own. Default: what makes tiling exact.",
+        help="Pixels that each tile sees beyond its own. Default: what makes tiling exact, unless the model declares less.",
         show_default=False,
     ),
 ]

@@ -120,7 +120,7 @@ class TilePlanner:
 
     def _require_size(self, height: int, width: int) -> None:
         size = self.geometry.fixed_size
-        if size is None or (height, width) == (size, size) or self._request.tile == (size, size):
+        if size is None or (height, width) == (size, size) or isinstance(self._request.tile, tuple):
             return
         hint = f"{self.geometry.hint}; " if self.geometry.hint else ""
         raise PictureError(
