@@ -23,7 +23,7 @@ FAST = Recipe(
     loss=Term(loss="charbonnier", options={"eps": 0.03}),
     start="deblur_caessc.network:start_near_identity",
     optimizer=Optimizer(kind="adamw", lr=1e-3, weight_decay=1e-4),
-    schedule=Cosine(warmup_steps=200),
+    schedule=Cosine(warmup_steps=50),
     epochs=40,
     batch_size=32,
     patch=32,

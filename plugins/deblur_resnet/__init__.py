@@ -19,7 +19,7 @@ FAST = Recipe(
     loss=Term(loss="charbonnier", options={"eps": 0.03}),
     start="deblur_resnet.network:start_near_identity",
     optimizer=Optimizer(kind="adamw", lr=5e-4, weight_decay=1e-4),
-    schedule=Cosine(warmup_steps=200),
+    schedule=Cosine(warmup_steps=50),
     epochs=40,
     batch_size=32,
     patch=32,
