@@ -66,21 +66,22 @@ class Contest:
 
 
 def compare(
-    runs: Mapping[str, Callable[[], float]], contests: Sequence[Contest], *, repeats: int
+    runs: Mapping[str, Callable[[], float]], contests: Sequence[Contest], *, repeats: int, warm: bool = False
 ) -> list[Row]:
     """Run everything in turns and put the ratios of equal rounds side by side.
 
     Parameters
     ----------
-    runs : by name, what does one run and returns its seconds; each runs once before, uncounted
+    runs : by name, what does one run and returns its seconds
     contests : which of them are compared
     repeats : rounds that count
+    warm : whether everything ran before; else each runs once before, uncounted
     """
     seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(repeats + 1):
+    for _ in range(repeats if warm else repeats + 1):
         for name, run in runs.items():
             seconds[name].append(run())
-    counted = {name: times[1:] for name, times in seconds.items()}
+    counted = {name: times[-repeats:] for name, times in seconds.items()}
     return [
         Row(
             what=contest.what,
