@@ -25,7 +25,7 @@ class DenseLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C + growth, H, W)."""
-        y = F.relu(self.norm(x))
+        y = F.relu(self.norm(x), inplace=True)
         return torch.cat([y, self.grow(self.narrow(y))], dim=1)
 
 
@@ -40,7 +40,7 @@ class Down(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C / 2, H / 2, W / 2)."""
-        y: Tensor = self.reduce(self.halve(F.relu(self.norm(x))))
+        y: Tensor = self.reduce(self.halve(F.relu(self.norm(x), inplace=True)))
         return y
 
 
@@ -80,7 +80,7 @@ class EDDenseNet(nn.Module):
 
     def forward(self, blurry: Tensor) -> Tensor:
         """(B, 3, H, W) float32 in [0, 1] -> restored, float32."""
-        x = self.encoder(F.relu(self.stem(blurry)))
+        x = self.encoder(F.relu(self.stem(blurry), inplace=True))
         return torch.sigmoid(self.output(self.decoder(self.bottleneck(x))).float())
 
     def for_inference(self, dtype: torch.dtype) -> nn.Module:

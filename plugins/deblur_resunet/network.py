@@ -65,7 +65,7 @@ class ResUNet(nn.Module):
             skips.append(x)
         for upsample, level, skip in zip(self.upsample, self.decoder, skips[-2::-1], strict=True):
             x = level(torch.cat([skip, upsample(x)], dim=1))
-        return torch.sigmoid(self.output(F.relu(self.refine(x))).float())
+        return torch.sigmoid(self.output(F.relu(self.refine(x), inplace=True)).float())
 
     def for_inference(self, dtype: torch.dtype) -> nn.Module:
         """An equivalent, faster module that takes and returns float32 and computes in `dtype`."""

@@ -32,7 +32,8 @@ class Residual(nn.Sequential):
         y = x
         for layer in self:
             y = layer(y)
-        return x + y
+        # in place where no gradient needs y
+        return y.add_(x) if torch.is_inference_mode_enabled() else x + y
 
 
 class Scale(nn.Module):
@@ -294,8 +295,8 @@ class Doubled(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, 2 width, H, W)."""
-        a = F.relu(self.first(x))
-        return torch.cat([a, F.relu(self.second(a))], dim=1)
+        a = F.relu(self.first(x), inplace=True)
+        return torch.cat([a, F.relu(self.second(a), inplace=True)], dim=1)
 
 
 class SRNDeblurNet(nn.Module):

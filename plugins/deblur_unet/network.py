@@ -25,7 +25,7 @@ class DoubleConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H, W)."""
-        return F.relu(self.second(F.relu(self.first(x))))
+        return F.relu(self.second(F.relu(self.first(x), inplace=True)), inplace=True)
 
 
 class UNet(nn.Module):
@@ -58,9 +58,9 @@ class UNet(nn.Module):
             x = block(F.max_pool2d(x, 2) if level else x)
             skips.append(x)
         for upsample, block, skip in zip(self.upsample, self.decoder, skips[-2::-1], strict=True):
-            x = block(torch.cat([skip, F.relu(upsample(x))], dim=1))
+            x = block(torch.cat([skip, F.relu(upsample(x), inplace=True)], dim=1))
         restored: Tensor = self.output(x)
-        return F.relu(restored) if self.rectified else restored
+        return F.relu(restored, inplace=True) if self.rectified else restored
 
     def for_inference(self, dtype: torch.dtype) -> nn.Module:
         """An equivalent, faster module that takes and returns float32 and computes in `dtype`."""
