@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from deblur_cli import ConstantRate, EarlyStopping
 from deblur_densenet import MODELS
-from deblur_densenet.network import EDDenseNet
+from deblur_densenet.network import EDDenseNet, start_at_half_resolution
 
 Array = np.ndarray
 
@@ -187,3 +187,52 @@ def test_the_recipe_report_is_the_reports() -> None:
     assert (recipe.optimizer.kind, recipe.optimizer.lr, recipe.optimizer.eps) == ("adam", 1e-3, 1e-7)
     assert recipe.schedule == ConstantRate()
     assert recipe.flips == "both"
+
+
+@pytest.mark.parametrize("options", [{"growth": 12}, MODELS[0].tiny])
+def test_training_starts_with_the_picture_at_half_its_resolution(options: dict[str, int]) -> None:
+    torch.manual_seed(0)
+    network = EDDenseNet(**options)
+    start_at_half_resolution(network)
+    ramp = torch.linspace(0.05, 0.95, 16)
+    half = torch.stack([ramp.expand(16, 16), ramp.expand(16, 16).T, (ramp + ramp[:, None]) / 2])[None]
+    enlarged = half.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    blurry = enlarged + 0.04 * torch.tensor([[1, -1], [-1, 1]]).repeat(16, 16)  # nothing in the mean of four
+
+    with torch.no_grad():
+        restored = network.eval()(blurry)
+
+    assert (restored - enlarged).abs().max() < 0.08
+
+
+def test_training_goes_on_from_that_start_in_every_parameter() -> None:
+    torch.manual_seed(0)
+    network = EDDenseNet(growth=12, layers=2)
+    start_at_half_resolution(network)
+    network.eval()  # the recipe trains with frozen norms
+    before = {name: item.detach().clone() for name, item in network.named_parameters()}
+    blurry = noise(16, 16).float()
+
+    for _ in range(2):  # the output hears the random features from the second step on
+        network.zero_grad()
+        (network(blurry) - blurry.flip(-1)).square().mean().backward()
+        with torch.no_grad():
+            for item in network.parameters():
+                assert item.grad is not None
+                item -= 0.1 * item.grad
+
+    moved = [name for name, item in network.named_parameters() if not torch.equal(item, before[name])]
+    assert moved == list(before)
+
+
+def test_a_network_too_narrow_for_that_start_begins_at_random() -> None:
+    torch.manual_seed(0)
+    network = EDDenseNet(growth=4, layers=2)
+    before = {name: item.detach().clone() for name, item in network.named_parameters()}
+
+    start_at_half_resolution(network)
+
+    assert all(torch.equal(item, before[name]) for name, item in network.named_parameters())
+    assert all(
+        (norm.running_var != 1).all() for norm in network.modules() if isinstance(norm, nn.BatchNorm2d)
+    )

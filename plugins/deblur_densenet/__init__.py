@@ -28,16 +28,17 @@ REPORT = Recipe(
     drop_last=False,
 )
 FAST = Recipe(
-    summary="quick good results: AdamW, cosine, averaged weights, frozen batch norm at the end",
+    summary="quick good results: starts at half resolution with frozen batch norms, AdamW, cosine, averaged weights",
     loss=Term(loss="charbonnier", options={"eps": 0.03}),
-    optimizer=Optimizer(kind="adamw", lr=2e-3, weight_decay=1e-4),
-    schedule=Cosine(warmup_steps=200),
+    start="deblur_densenet.network:start_at_half_resolution",
+    optimizer=Optimizer(kind="adamw", lr=1e-3, weight_decay=1e-4),
+    schedule=Cosine(warmup_steps=50),
     epochs=40,
-    batch_size=128,
+    batch_size=32,
     patch=32,
     clip_norm=1.0,
     ema_decay=0.999,
-    freeze_norm_after=2 / 3,
+    freeze_norm_after=0,
 )
 
 
@@ -67,7 +68,7 @@ MODELS = (
             ),
         },
         recipes={"fast": FAST, "report": REPORT},
-        tiny={"growth": 8, "layers": 2},
+        tiny={"growth": 12, "layers": 2},
     ),
 )
 

@@ -9,9 +9,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deblur_cli.networks import ConvNormAct, InferenceForm, glorot_uniform, keras_norm
+from deblur_cli.networks import (
+    PHOTO_MEAN,
+    PHOTO_STD,
+    ConvNormAct,
+    InferenceForm,
+    calibrate_norms,
+    glorot_uniform,
+    keras_norm,
+)
 
 COLOURS = 3
+_STEEPNESS = 4.6  # of the sigmoid that is nearest to the identity on [0, 1]
+_SQUARE = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 
 class DenseLayer(nn.Module):
@@ -90,3 +100,48 @@ class EDDenseNet(nn.Module):
 
 def _dense(before: int, growth: int, num_layers: int) -> nn.Sequential:
     return nn.Sequential(*(DenseLayer(before + i * growth, growth) for i in range(num_layers)))
+
+
+def start_at_half_resolution(network: EDDenseNet) -> None:
+    """Lead the picture through, reduced to its half, so that training starts from that; norms know their input.
+
+    More does not fit through the bottleneck: at a quarter of the resolution these are 12 features, the colours of four pixels
+    of the reduced picture. Networks of less growth start at random, as all features do that carry no colour.
+    """
+    if network.stem.out_channels >= len(_SQUARE) * COLOURS:
+        with torch.no_grad():
+            _lead_through(network)
+    calibrate_norms(network)
+
+
+def _lead_through(network: EDDenseNet) -> None:
+    shrink, deal = network.encoder[1], network.encoder[3]
+    gather, enlarge = network.decoder[0], network.decoder[2]
+    assert isinstance(shrink, Down)
+    assert isinstance(deal, Down)
+    assert isinstance(gather, ConvNormAct)
+    assert isinstance(enlarge, ConvNormAct)
+    carried = len(_SQUARE) * COLOURS
+    for module in network.modules():
+        if isinstance(module, DenseLayer | Down) or module in (network.bottleneck, gather, enlarge):
+            module.norm.weight[:carried] = (PHOTO_STD**2 + module.norm.eps) ** 0.5
+            module.norm.bias[:carried] = PHOTO_MEAN
+    reading = ((network.stem, COLOURS), (shrink.halve, COLOURS), (deal.halve, COLOURS))
+    for conv, features in (*reading, (network.bottleneck.conv, carried)):
+        conv.weight[:features] = 0
+        middle = conv.kernel_size[0] // 2
+        for feature in range(features):
+            conv.weight[feature, feature, middle, middle] = 1
+    shrink.reduce.weight[:COLOURS] = deal.reduce.weight[:carried] = 0
+    gather.conv.weight[:, :COLOURS] = enlarge.conv.weight[:, :COLOURS] = 0
+    network.output.weight.zero_()
+    for colour in range(COLOURS):
+        shrink.reduce.weight[colour, colour] = 1 / len(_SQUARE)
+        for number, place in enumerate(_SQUARE):
+            dealt = number * COLOURS + colour
+            deal.reduce.weight[(dealt, colour, *place)] = 1
+            gather.conv.weight[(dealt, colour, *place)] = 1
+        enlarge.conv.weight[colour, colour] = 1
+        network.output.weight[colour, colour] = _STEEPNESS
+    assert network.output.bias is not None
+    network.output.bias.fill_(-_STEEPNESS / 2)

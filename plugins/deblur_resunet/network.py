@@ -9,11 +9,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deblur_cli.networks import ConvNormAct, InferenceForm, glorot_uniform
+from deblur_cli.networks import (
+    PHOTO_MEAN,
+    PHOTO_STD,
+    ConvNormAct,
+    InferenceForm,
+    calibrate_norms,
+    glorot_uniform,
+)
 
 COLOURS = 3
-_MEAN, _STD = 0.5, 0.25  # of the colours of a photograph, roughly
-_SLOPE = 5.0  # sigmoid(5 (x - 0.5)) is x within 0.08
+_STEEPNESS = 4.6  # of the sigmoid that is nearest to the identity on [0, 1]
 
 
 class ResBlock(nn.Module):
@@ -85,37 +91,33 @@ def _level(before: int, after: int, blocks: int, *, stride: int = 1) -> nn.Seque
 
 
 def start_near_identity(network: ResUNet) -> None:
-    """Lead the picture along the highest level, so that training starts near it.
+    """Lead the picture along the highest level, so that training starts near it; norms know their input.
 
-    Three features of each convolution there carry the colours, whose statistics the batch norms give back; the residual
-    blocks add little to those, and the output takes them alone. All other features start at random as ever.
+    Three features of each convolution there carry the colours; the residual blocks add little to those, and the output takes
+    them alone. All other features start at random as ever.
     """
     with torch.no_grad():
         for level in (network.encoder[0], network.decoder[-1]):
             assert isinstance(level, nn.Sequential)
             for part in level:
                 if isinstance(part, ResBlock):
-                    part.second.norm.weight[:COLOURS] = 0.02
+                    part.second.norm.weight[:COLOURS] = 0.01
                 else:
                     assert isinstance(part, ConvNormAct)
-                    _carry(part)
-        for conv, gain in ((network.refine, 1.0), (network.output, _SLOPE)):
-            conv.weight[:, :COLOURS] = 0
-            for colour in range(COLOURS):
-                conv.weight[colour, colour, 1, 1] = gain
-        network.output.weight[COLOURS:] = 0
+                    _pass_colours(part.conv, 1)
+                    part.norm.weight[:COLOURS] = (PHOTO_STD**2 + part.norm.eps) ** 0.5
+                    part.norm.bias[:COLOURS] = PHOTO_MEAN
+        _pass_colours(network.refine, 1)
+        network.output.weight.zero_()
+        _pass_colours(network.output, _STEEPNESS)
         assert network.output.bias is not None
-        network.output.bias.fill_(-_SLOPE / 2)
+        network.output.bias.fill_(-_STEEPNESS / 2)
+    calibrate_norms(network)
 
 
-def _carry(part: ConvNormAct) -> None:
-    """Make the first features of the output those of the input, where they have the mean and spread of a photograph's."""
-    norm = part.norm
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    part.conv.weight[:COLOURS] = 0
+def _pass_colours(conv: nn.Conv2d | nn.ConvTranspose2d, gain: float) -> None:
+    """Make the first three features of the output those of the input, times a gain."""
+    outputs = conv.weight.transpose(0, 1) if isinstance(conv, nn.ConvTranspose2d) else conv.weight
+    outputs[:COLOURS] = 0
     for colour in range(COLOURS):
-        part.conv.weight[colour, colour, 1, 1] = 1
-    norm.running_mean[:COLOURS] = norm.bias[:COLOURS] = _MEAN
-    norm.running_var[:COLOURS] = _STD**2
-    norm.weight[:COLOURS] = (_STD**2 + norm.eps) ** 0.5
+        outputs[colour, colour, 1, 1] = gain
