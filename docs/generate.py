@@ -144,7 +144,10 @@ def _recipe_words(recipe: Recipe) -> str:
     losses = " + ".join(_loss_words(term) for term in recipe.terms)
     words = [
         f"Loss {losses}",
-        f"optimizer {_settings(recipe.optimizer)}",
+        _bracketed(
+            f"{recipe.optimizer.kind} at {recipe.optimizer.lr:g}",
+            _changed(recipe.optimizer, but={"kind", "lr"}),
+        ),
         f"schedule {_settings(recipe.schedule)}",
         f"{recipe.epochs} epochs",
         f"batches of {recipe.batch_size}",
@@ -161,7 +164,7 @@ def _loss_words(term: Term) -> str:
 
 def _settings(part: Any) -> str:
     """Kind of an optimiser, schedule or strategy, with what is not as by default."""
-    return _bracketed(getattr(part, "kind", ""), _changed(part, but=set()))
+    return _bracketed(getattr(part, "kind", ""), _changed(part, but={"kind"}))
 
 
 def _changed(values: Any, *, but: set[str]) -> list[str]:

@@ -4,6 +4,7 @@ import ast
 import json
 import sys
 from collections.abc import Mapping
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -48,10 +49,9 @@ def missing_network(path: str) -> str | None:
     if source.suffix != ".py":
         return None
     try:
-        tree = ast.parse(source.read_bytes())
+        names = _names(source.read_bytes())
     except (OSError, SyntaxError, ValueError) as error:
         return f"network {path}: {source.name} cannot be read as Python ({error})"
-    names = _names(tree)
     if name.partition(".")[0] in names or names & {"*", "__getattr__"}:
         return None
     return f"network {path}: {source.name} defines no {name}"
@@ -70,17 +70,18 @@ def _source(module: str) -> Path | None:
     return Path(spec.origin) if spec is not None and spec.origin else None
 
 
-def _names(tree: ast.Module) -> set[str]:
-    """Every name that the module may bind at its top level."""
+@cache  # the networks of a family share their module
+def _names(source: bytes) -> frozenset[str]:
+    """Every name that the module may bind at its top level. Raises SyntaxError or ValueError."""
     names: set[str] = set()
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.add(node.name)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.add(node.id)
         elif isinstance(node, ast.alias):
             names.add((node.asname or node.name).partition(".")[0])
-    return names
+    return frozenset(names)
 
 
 def stated_header(path: Path) -> Mapping[str, Any]:
