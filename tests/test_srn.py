@@ -23,7 +23,7 @@ from deblur_cli.training.objective import build_objective
 from deblur_cli.training.request import Request
 from deblur_cli.training.session import run_training
 from deblur_cli.weights import Header, read_tensors, write_weights
-from deblur_srn.network import start_at_identity
+from deblur_srn.network import start_near_identity
 
 Array = np.ndarray
 CIFAR, REDS, ORIGINAL = deblur_srn.MODELS
@@ -485,13 +485,16 @@ def test_the_fast_recipe_starts_near_the_picture_and_every_part_learns(
 ) -> None:
     torch.manual_seed(6)
     network = model.build({**options, "width": 4, "blocks": 1}).train()
-    start_at_identity(network)
+    start_near_identity(network)
     blurry = F.interpolate(torch.rand(4, 3, 8, 8), scale_factor=4, mode="bicubic").clamp(0, 1)
 
     with torch.no_grad():
         restored = network(blurry)[0]
 
-    assert F.mse_loss(restored, blurry) < (0.02 if model is CIFAR else 2e-3)
+    assert (
+        F.mse_loss(restored, blurry)
+        < {"srndeblur_cifar": 5e-3, "srndeblur_reds": 1e-3, "srn_deblurnet": 1e-5}[model.name]
+    )
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     for _ in range(3):
         optimizer.zero_grad()

@@ -14,7 +14,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deblur_cli import PictureError
-from deblur_cli.networks import ConvLSTM, ConvNormAct, InferenceForm, State, glorot_uniform
+from deblur_cli.networks import (
+    PHOTO_MEAN,
+    PHOTO_STD,
+    ConvLSTM,
+    ConvNormAct,
+    InferenceForm,
+    State,
+    calibrate_norms,
+    glorot_uniform,
+)
 
 COLOURS = 3
 DENSE_SIDE = 32  # px; the dense LSTM knows each place of a picture by a weight of its own
@@ -378,7 +387,7 @@ def _limit_norms(kernel: Tensor, *, dim: int) -> None:
     kernel.mul_((MAX_NORM / kernel.norm(dim=dim, keepdim=True)).clamp(max=1))
 
 
-def start_at_identity(network: TwoScales | SRNDeblurNet) -> None:
+def start_near_identity(network: TwoScales | SRNDeblurNet) -> None:
     """Lead the picture along the first level of each scale, so that training starts near it.
 
     Three features carry the colours past all residual blocks, and the last layer takes those alone. The others start at
@@ -394,15 +403,24 @@ def start_at_identity(network: TwoScales | SRNDeblurNet) -> None:
             for block in (*before, *after):
                 _quieten(list(block.children())[-1], to=0)
             _quieten(list(scale.decoder[-2].children())[-1], to=0.01)  # at 0 a ReLU would never wake
-            for layer, gain in ((enter, 1.0), (leave, 0.5 if number else 1.0)):
-                kernels = _kernels_of_colours(layer)
-                kernels.zero_()
-                for colour in range(min(COLOURS, *kernels.shape[:2])):  # fewer where features are
-                    kernels[colour, colour, kernels.shape[2] // 2, kernels.shape[3] // 2] = gain
-            if isinstance(enter, ConvNormAct):
-                enter.norm.bias[:COLOURS] = (
-                    3  # deviations: there LeakyReLU lets all but the rarest values pass
-                )
+            _carry(enter)
+            _carry(leave, gain=0.5 if number else 1)
+            if isinstance(leave, ConvNormAct):  # 4 is what the sigmoid divides by, around a half
+                leave.norm.weight.fill_(4 * PHOTO_STD)
+                leave.norm.bias.fill_(4 * (PHOTO_MEAN - 0.5))
+    if isinstance(network, SRNDeblurCIFAR):
+        calibrate_norms(network)
+
+
+def _carry(layer: nn.Module, *, gain: float = 1) -> None:
+    """Make the first three features of the output those of the input, times `gain` or as a photograph's are."""
+    kernels = _kernels_of_colours(layer)
+    kernels.zero_()
+    for colour in range(min(COLOURS, *kernels.shape[:2])):  # fewer where features are
+        kernels[colour, colour, kernels.shape[2] // 2, kernels.shape[3] // 2] = gain
+    if isinstance(layer, ConvNormAct):
+        layer.norm.weight[:COLOURS] = PHOTO_STD
+        layer.norm.bias[:COLOURS] = PHOTO_MEAN
 
 
 def _quieten(layer: nn.Module, *, to: float) -> None:
