@@ -214,3 +214,22 @@ def test_a_network_of_one_size_refuses_other_pictures_in_one_line_and_restores_t
     assert "takes 32 px squares only" in tiled.err
     assert "give --tile 32" in run(photo_file, *words, "--tile", 64, "--overwrite").err
     assert run("verify-tiling", *words).code == 2
+
+
+def test_pictures_of_the_one_size_are_measured_and_others_fail_alone(
+    run: Callable[..., Any], wide_plugin: dict[str, Path], photo: np.ndarray, tmp_path: Path
+) -> None:
+    for folder in ("blur", "sharp"):
+        (tmp_path / "pairs" / folder).mkdir(parents=True)
+        for name, size in (("a", 32), ("b", 32), ("c", 40)):
+            Image.fromarray(photo[:size, :32]).save(tmp_path / "pairs" / folder / f"{name}.png")
+    words = ("-m", wide_plugin["square"], "--data", tmp_path / "pairs", "--device", "cpu")
+    ran = run("eval", *words, "--json")
+    assert ran.code == 1
+    (found,) = ran.json()
+    assert found["run"]["tiling"] == "exact"
+    (failure,) = found["failures"]
+    assert "and this one has 32x40" in failure["error"]
+    (tiled,) = run("eval", *words, "--json", "--tile", 32).json()
+    assert tiled["run"]["tiling"] == "approximate"
+    assert not tiled["failures"]
