@@ -556,6 +556,16 @@ def test_srndeblur_reds_shortens_the_columns_of_its_cells_that_are_too_long_and_
     assert torch.equal(kernel, before)
 
 
+def test_the_dense_lstm_trains_on_larger_pictures_by_crops_of_its_size(tmp_path: Path, run: Callable) -> None:
+    done = run(
+        "train", "--data", "sample", "-m", "srndeblur_cifar", "--steps", 1, "-o", "run",
+        "--set", "model.lstm=dense", "model.width=2", "model.blocks=1", "batch_size=2",
+    )  # fmt: skip
+    assert done.code == 0
+    assert "validation PSNR" in done.err
+    assert (tmp_path / "run" / "best" / "weights.safetensors").exists()
+
+
 @pytest.fixture
 def dense_file(tmp_path: Path) -> Path:
     return released(CIFAR, {"lstm": "dense", **NARROW}, tmp_path)

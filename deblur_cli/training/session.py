@@ -216,19 +216,19 @@ def _supply(
 ) -> _Supply:
     """The pairs to train on and to validate with."""
     recipe, cache = request.recipe, choose_cache(request.cache)
-    multiple_of = model.geometry_for(request.options).multiple_of
+    geometry = model.geometry_for(request.options)
     material = open_material(host, request.data, spec=spec, only_sharp=request.preparation.blur is not None)
     crops = Crops(
         material.train,
         patch=recipe.patch,
         flips=Flips(recipe.flips),
         seed=request.seed,
-        multiple_of=multiple_of,
+        multiple_of=geometry.multiple_of,
         crops_per_pair=recipe.crops_per_pair,
         reuse=recipe.reuse,
         cache_bytes=_DECODED_BYTES if cache is Cache.MEMORY else 0,
     )
-    held = held_crops(material.val, multiple_of=multiple_of)
+    held = held_crops(material.val, multiple_of=geometry.multiple_of, fixed_size=geometry.fixed_size)
     _warn_of_small(material, crops, held, warn)
     on_device = None
     if cache is Cache.DEVICE:

@@ -44,8 +44,10 @@ class Held:
     num_left_out: int = 0
 
 
-def held_crops(pairs: "Sequence[Pair]", *, multiple_of: int) -> Held:
-    """The centre crops (at most 256 px a side, divisible by `multiple_of`) of 16 to 256 pairs, spread evenly.
+def held_crops(pairs: "Sequence[Pair]", *, multiple_of: int, fixed_size: int | None = None) -> Held:
+    """The centre crops of 16 to 256 pairs, spread evenly.
+
+    They are at most 256 px a side and divisible by `multiple_of`, or squares of `fixed_size` where a network takes no others.
 
     Read once: a pair that is blurred on the fly is the first draw, in every epoch and every run.
 
@@ -54,6 +56,7 @@ def held_crops(pairs: "Sequence[Pair]", *, multiple_of: int) -> Held:
     MissingError : no pair is large enough
     PictureError : one of them cannot be read
     """
+    most_px, multiple_of = fixed_size or CROP_PX, fixed_size or multiple_of
     sizes = [_fitting(pair).size() for pair in pairs]
     least = -(-SSIM_PX // multiple_of) * multiple_of
     usable = [number for number, size in enumerate(sizes) if min(size) >= least]
@@ -63,7 +66,7 @@ def held_crops(pairs: "Sequence[Pair]", *, multiple_of: int) -> Held:
             "without the margin of the blur"
         )
     typical = np.median(
-        [min(height, CROP_PX) * min(width, CROP_PX) for height, width in map(sizes.__getitem__, usable)]
+        [min(height, most_px) * min(width, most_px) for height, width in map(sizes.__getitem__, usable)]
     )
     wanted = int(np.clip(FEWEST * BATCH_PIXELS // typical, FEWEST, MOST))
     spread = np.linspace(0, len(usable) - 1, min(len(usable), wanted)).round().astype(int)
@@ -71,7 +74,12 @@ def held_crops(pairs: "Sequence[Pair]", *, multiple_of: int) -> Held:
     crops = []
     for pair in chosen:
         blurry, sharp = _fitting(pair).load()
-        crops.append((_centre(blurry, multiple_of=multiple_of), _centre(sharp, multiple_of=multiple_of)))
+        crops.append(
+            (
+                _centre(blurry, most_px=most_px, multiple_of=multiple_of),
+                _centre(sharp, most_px=most_px, multiple_of=multiple_of),
+            )
+        )
     names = [pair.name for pair in chosen]
     return Held(crops=crops, names=names, sizes=sizes, num_left_out=len(pairs) - len(usable))
 
@@ -158,8 +166,8 @@ def _tensor(pictures: NDArray[np.float32], *, signed: bool) -> Tensor:
     return tensor * 2 - 1 if signed else tensor
 
 
-def _centre(picture: Pixels, *, multiple_of: int) -> Pixels:
+def _centre(picture: Pixels, *, most_px: int, multiple_of: int) -> Pixels:
     """The centre crop; its sides are multiples of `multiple_of`. A copy, so that the picture can go."""
-    height, width = (min(CROP_PX, side) // multiple_of * multiple_of for side in picture.shape[:2])
+    height, width = (min(most_px, side) // multiple_of * multiple_of for side in picture.shape[:2])
     row, column = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
     return picture[row : row + height, column : column + width].copy()
