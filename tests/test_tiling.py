@@ -1,6 +1,7 @@
 """Tiling: plans cover every pixel once, and tiled results equal the whole picture's."""
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 import deblur_rednet
 from deblur_cli import Facts, Geometry, Model
-from deblur_cli.errors import PictureError, UsageError
+from deblur_cli.errors import NotEnoughRoomError, PictureError, UsageError
 from deblur_cli.restore.planning import TileRequest, parse_region, plan_picture, whole_area
 from deblur_cli.restore.restorer import Restorer
 from deblur_cli.restore.tiling import (
@@ -379,6 +380,29 @@ def test_a_network_of_fixed_size_refuses_other_pictures_unless_tiles_are_asked_f
     assert caplog.messages == ["tiling is approximate: local takes 32 px squares only"]
     with pytest.raises(UsageError, match="give --tile 32"):
         restorer.retiled(64).restore_array(image)
+
+
+@pytest.mark.parametrize("fixed_size", [32, None])
+@pytest.mark.parametrize("measurable", [False, True])
+def test_a_device_too_small_for_the_smallest_tiles_ends_in_one_line(
+    fixed_size: int | None, measurable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """measurable : the memory that it takes can be measured, which is done on black windows"""
+    monkeypatch.setenv("DEBLUR_CACHE", str(tmp_path))
+    calls = []
+
+    class Full(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            calls.append(x.shape)
+            if not measurable or x.any():
+                raise torch.OutOfMemoryError
+            return x
+
+    model = declared(Geometry(halo=None, fixed_size=fixed_size))
+    restorer = Restorer(Full(), model=model, device="cpu", tile="auto" if fixed_size is None else 32)
+    with pytest.raises(NotEnoughRoomError, match="cpu ran out of memory with the smallest tiles of local"):
+        restorer.restore_array(picture(400, 500))
+    assert len(calls) < 400
 
 
 @given(

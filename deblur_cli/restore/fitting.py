@@ -148,10 +148,7 @@ class TilePlanner:
     def _too_little(self, budget: int, needed: int, plan: TilePlan) -> NotEnoughRoomError:
         """plan : the smallest that is of use, or the one that was asked for; needed : its bytes"""
         if needed <= budget:
-            return NotEnoughRoomError(
-                f"{self._call.device} ran out of memory with the smallest tiles that {self._call.label} can take; "
-                "free some of it, or give --device cpu"
-            )
+            return self._full()
         remedy = "or a picture of fewer pixels"
         if self.geometry.fixed_size is None and self._request.tile != "auto":
             remedy = "or --tile auto"
@@ -162,6 +159,12 @@ class TilePlanner:
             f"give --max-memory {format_size(needed).replace(' ', '')} {remedy}"
         )
 
+    def _full(self) -> NotEnoughRoomError:
+        return NotEnoughRoomError(
+            f"{self._call.device} ran out of memory with the smallest tiles of {self._call.label}; "
+            "free some of it, or give --device cpu"
+        )
+
     def _memory_for(self, dtype: torch.dtype) -> MemoryModel:
         """The memory model of this network in this precision, measured at first."""
         if dtype not in self._memory:
@@ -170,10 +173,13 @@ class TilePlanner:
                 with evaluation_mode(self._call.network):
                     return self._call(np.zeros((height, width, 3), np.float32), dtype=dtype)
 
-            self._memory[dtype] = memory_model(
-                run, self._call.network, key={**self._key, "dtype": dtype_name(dtype)}, device=self._call.device,
-                multiple_of=self.geometry.multiple_of, fixed_size=self.geometry.fixed_size,
-            )  # fmt: skip
+            try:
+                self._memory[dtype] = memory_model(
+                    run, self._call.network, key={**self._key, "dtype": dtype_name(dtype)}, device=self._call.device,
+                    multiple_of=self.geometry.multiple_of, fixed_size=self.geometry.fixed_size,
+                )  # fmt: skip
+            except torch.OutOfMemoryError as error:
+                raise self._full() from error
         return self._memory[dtype]
 
 
