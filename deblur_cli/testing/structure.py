@@ -19,9 +19,7 @@ from deblur_cli.host.declarations import Geometry, Model
 from deblur_cli.testing.declaration import build, require
 
 _FURTHEST = 500  # px of margin; the last canvas is four times this
-_PASSES = (
-    6  # forward, and back from the phases of the stride; more where it is not clear which reaches furthest
-)
+_PASSES = 8  # forward, and back from parts of the stride
 _MOST_MACS = 5e10  # some ten seconds in float64 on one core
 _REMOVED = {
     *(
