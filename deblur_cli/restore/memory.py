@@ -195,7 +195,7 @@ def keep_large_tensors_off_the_heap() -> None:
     next one: peaks were 1.4 times what lives at once. The price is fresh pages for each of them, so it is done where a
     budget has to be kept. Holds for the process from then on.
     """
-    _set_malloc(mmap_threshold=LARGE_TENSOR_BYTES, trim_threshold=2 * LARGE_TENSOR_BYTES)
+    set_malloc(mmap_threshold=LARGE_TENSOR_BYTES, trim_threshold=2 * LARGE_TENSOR_BYTES)
 
 
 def keep_large_tensors_on_the_heap() -> None:
@@ -205,10 +205,10 @@ def keep_large_tensors_on_the_heap() -> None:
     memory stays with the process until `give_back_free_memory`, so it is done where no budget has to be kept. Holds for
     the process from then on.
     """
-    _set_malloc(mmap_threshold=_MALLOC_MOST, trim_threshold=_MALLOC_MOST)
+    set_malloc(mmap_threshold=_MALLOC_MOST, trim_threshold=_MALLOC_MOST)
 
 
-def _set_malloc(*, mmap_threshold: int, trim_threshold: int) -> None:
+def set_malloc(*, mmap_threshold: int, trim_threshold: int) -> None:
     """Bytes from which glibc takes an allocation from the system, and of free memory at the heap's end that it gives back."""
     if sys.platform == "linux":
         set_option = getattr(ctypes.CDLL(None), "mallopt", None)
