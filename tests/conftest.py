@@ -112,6 +112,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the long forms unless `make soak` asks for them; the last line counts them as deselected."""
+    if os.environ.get("DEBLUR_SOAK"):
+        return
+    long = [item for item in items if item.get_closest_marker("soak")]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what needs real pictures where there are none."""
     if item.get_closest_marker("realdata") and not os.environ.get("DEBLUR_DATA"):
