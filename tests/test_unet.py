@@ -1,6 +1,8 @@
 """unet16 and unet20 are the networks of their reports: count, wiring, what the output may be; and the identity start."""
 
 import itertools
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import torch
 from torch import nn
 
 import deblur_unet
+from deblur_cli.weights import read_header
 from deblur_unet.network import UNet, start_at_identity
 
 Array = np.ndarray
@@ -130,6 +133,36 @@ def test_a_linear_output_is_an_option_and_can_be_negative() -> None:
         linear.output.bias -= 10
         assert not rectified(blurry).any()
         assert (linear(blurry) < -5).all()
+
+
+@pytest.mark.slow
+@pytest.mark.realdata
+@pytest.mark.parametrize(("model", "preset"), [("unet16", "cifar10-s0"), ("unet20", "cifar10-s3")])
+def test_the_released_weights_keep_what_their_card_promises(run, model: str, preset: str) -> None:
+    """On the first 400 of the 10,000 test pictures, which the card's scores are of."""
+    words = (
+        "eval",
+        "--data",
+        "cifar10",
+        "--preset",
+        preset,
+        "--split",
+        "test",
+        "-m",
+        model,
+        "--limit",
+        "400",
+    )
+
+    done = run(*words, "--metrics", "psnr", "ssim", "--json", env={"DEBLUR_DATA": os.environ["DEBLUR_DATA"]})
+
+    assert done.code == 0, done.err
+    (found,) = done.json()
+    header = read_header(Path(__file__).parents[1] / "weights" / f"{model}.cifar10.safetensors")
+    (score,) = header.scores
+    assert found["restored"]["ssim"] == pytest.approx(score["restored"]["ssim"], abs=0.02)
+    assert found["pooled_psnr_restored"] == pytest.approx(score["pooled_psnr_restored"], abs=0.5)
+    assert found["pooled_psnr_restored"] > found["pooled_psnr_blurry"] + 4
 
 
 def count(network: nn.Module) -> int:

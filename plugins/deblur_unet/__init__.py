@@ -14,6 +14,7 @@ from deblur_cli import (
     Plateau,
     Recipe,
     Term,
+    Weights,
     hookimpl,
 )
 
@@ -60,7 +61,7 @@ def _geometry(options: Mapping[str, Any]) -> Geometry:
     return Geometry(multiple_of=scale, halo=7 * scale - 5)
 
 
-def _model(name: str, *, levels: int, report: str, facts: Facts, recipe: Recipe) -> Model:
+def _model(name: str, *, levels: int, report: str, facts: Facts, recipe: Recipe, sha256: str) -> Model:
     return Model(
         name=name,
         summary=f"U-Net of {levels} levels from 16 features on, without normalisation",
@@ -85,6 +86,7 @@ def _model(name: str, *, levels: int, report: str, facts: Facts, recipe: Recipe)
             ),
         },
         recipes={"fast": FAST, "report": recipe},
+        weights=(Weights(tag="cifar10", file=f"{name}.cifar10.safetensors", sha256=sha256),),
         tiny={"levels": 2, "width": 8},
     )
 
@@ -96,6 +98,7 @@ MODELS = (
         report="Orlandi, Pinardi: Application of Deep Learning on Image Deblurring, Bologna 2020",
         facts=Facts(parameters=482_067, kmacs_per_pixel=35.4, bytes_per_pixel=420),
         recipe=REPORT_UNET16,
+        sha256="2f0acc7b5d8c4bf5f3d7bf5467749ae7a225bd29bf09c58e1498b1d508b0fef0",
     ),
     _model(
         "unet20",
@@ -103,6 +106,7 @@ MODELS = (
         report="Agosto, Malizia: Machine Vision Practical Project, Nankai 2021",
         facts=Facts(parameters=1_941_139, kmacs_per_pixel=46.3, bytes_per_pixel=424),
         recipe=REPORT_UNET20,
+        sha256="92092c8bf9459252fb70cb10d55a01932e4deaff8cd3d492b368de64b46c848f",
     ),
 )
 
