@@ -37,9 +37,8 @@ class _Box:
 
     def takes_in(self, title: str, shape: tuple[int, int, int], *, learns: bool) -> bool:
         """Write the step that follows into this box, if it is one more of the same or an activation."""
-        if (
-            self.words == [title] and self.shape[1:] == shape[1:]
-        ):  # perhaps with more features, as dense layers
+        # perhaps with more features, as dense layers
+        if self.words == [title] and self.shape[1:] == shape[1:]:
             self.count += 1
             self.shape = shape
             return True

@@ -1,6 +1,6 @@
 """Writes docs/models.md and the drawings in docs/images/models from the declarations: `make docs`.
 
-python docs/generate.py            what is out of date; the drawings need Graphviz (`make system`)
+python docs/generate.py            what is out of date; the drawings need Graphviz (`apt-get install graphviz`)
 python docs/generate.py --measure  only print what Facts should declare, as measured
 """
 

@@ -1,6 +1,6 @@
 """The autoencoders have the figures of their reports, take any size, and are built by the files that hold them.
 
-The table is typed from the reports' specification, not from the declarations, and each figure is measured in another way
+The table is typed from the reports, not from the declarations, and each figure is measured in another way
 than the conformance kit does it.
 """
 
@@ -67,7 +67,7 @@ TABLE = (
         halo=553, output=SIGMOID),
     Row(model="srndeblur_reds", options={"lstm": "conv"}, parameters=5_019_894, kmacs=365.5, multiple_of=8,
         halo=573, output=LINEAR),
-    # Not in the specification, but follows from it: without two ConvLSTMs of 819,456 parameters, which cost that on a
+    # Not in the report, but follows from it: without two ConvLSTMs of 819,456 parameters, which cost that on a
     # sixteenth of the pixels and on a quarter of those, and reach 2 px each way where a pixel is one of 4, then of 8.
     Row(model="srndeblur_reds", options={"lstm": "none"}, parameters=3_380_982, kmacs=301.5, multiple_of=8,
         halo=549, output=LINEAR),
@@ -78,7 +78,7 @@ TABLE = (
     Row(model="unet20", parameters=1_941_139, kmacs=46.3, multiple_of=16, halo=107, output=RELU),
 )  # fmt: skip
 BY_DEFAULT = {"srndeblur_cifar": "none", "srndeblur_reds": "conv", "srn_deblurnet": "conv"}
-"""Which recurrent cell each report's best network has."""
+"""The one that takes pictures of any size, or the report's."""
 
 each_row = pytest.mark.parametrize("row", TABLE, ids=str)
 
@@ -121,7 +121,7 @@ def test_the_declared_geometry_is_the_reports(row: Row) -> None:
 
 
 @pytest.mark.parametrize(("name", "lstm"), BY_DEFAULT.items())
-def test_the_recurrent_cell_is_the_one_that_the_report_scored(name: str, lstm: str) -> None:
+def test_the_recurrent_cell_by_default(name: str, lstm: str) -> None:
     assert HOST.model(name).options["lstm"].default == lstm
 
 

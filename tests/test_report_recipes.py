@@ -16,6 +16,7 @@ from deblur_cli import (
     Polynomial,
     Recipe,
     Staircase,
+    Supervised,
     Term,
     WassersteinGP,
 )
@@ -194,3 +195,49 @@ def test_a_recipe_of_a_report_trains(name: str, pyramid: Host, vgg19: Path, tmp_
     several_scales = any(term.scales != "finest" for term in recipe.terms)
     assert moved == {key for key in before if several_scales or key.startswith("scales.0.")}
     assert all(tensor.isfinite().all() for tensor in trained.values())
+
+
+def test_each_network_declares_the_recipe_of_its_report() -> None:
+    """All that the tables print: what is minimised, how fast, in which batches, how long, and on pictures as they are or turned."""
+    declared = {
+        name: _printed(model.recipes["report"])
+        for name, model in Host.discover(environ={}).models.items()
+        if isinstance(model.recipes["report"].strategy, Supervised)
+    }
+
+    cae = ("logcosh", "finest", 1e-3, 1e-7, "ConstantRate", 120, None, "both")
+    s2 = ("mse", "finest", 1e-3, 1e-7, "ConstantRate", 50, 7, "both")
+    caessc = ("mse", "finest", 1e-4, 1e-7, "ConstantRate", 80, 7, "both")
+    assert declared == {
+        "resnet16": (32, *cae),
+        "unet16": (256, *cae),
+        "rednet30": (32, *cae),
+        "unet20": (32, "mae", "finest", 1e-3, 1e-7, "Plateau", 500, 10, "none"),
+        "resunet1": (250, *s2),
+        "resunet3": (250, *s2),
+        "eddensenet": (65, "mse", "finest", 1e-3, 1e-7, "ConstantRate", 50, 5, "both"),
+        "caessc_d22_f128_half": (300, *caessc),
+        "caessc_d22_f128_half_no_sigmoid": (300, *caessc),
+        "caessc_d30_f64": (250, *caessc),
+        "srndeblur_cifar": (150, "mse", "sum", 1e-3, 1e-7, "ConstantRate", 70, 15, "none"),
+        "srndeblur_reds": (10, "mse", "sum", 1e-4, 1e-8, "ConstantRate", 150, 10, "none"),
+        "srn_deblurnet": (16, "mse", "sum", 1e-4, 1e-8, "Polynomial", 4000, None, "none"),
+    }
+
+
+def _printed(recipe: Recipe) -> tuple[object, ...]:
+    (term,) = recipe.terms
+    assert recipe.optimizer.kind == "adam"
+    assert recipe.optimizer.betas == (0.9, 0.999)
+    assert term.weight == 1
+    return (
+        recipe.batch_size,
+        term.loss,
+        term.scales,
+        recipe.optimizer.lr,
+        recipe.optimizer.eps,
+        type(recipe.schedule).__name__,
+        recipe.epochs,
+        None if recipe.early_stopping is None else recipe.early_stopping.patience,
+        recipe.flips,
+    )

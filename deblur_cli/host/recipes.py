@@ -13,7 +13,7 @@ from deblur_cli.host.strategies import Strategy, Supervised
 
 
 class Scales(StrEnum):
-    """What a loss does with the outputs of a network that returns several while it trains (MODELS: multi-scale).
+    """What a loss does with the outputs of a network that returns several while it trains.
 
     Targets of the coarser ones are bilinear reductions of the sharp picture.
     """

@@ -1,6 +1,6 @@
 """The perceptual loss: pictures are compared by the features that a network trained on ImageNet finds in them.
 
-    L = mean over features of (phi(R) - phi(S))^2,   phi = block 3, third convolution, after its ReLU        (MODELS 8.2)
+    L = mean over features of (phi(R) - phi(S))^2,   phi = block 3, third convolution, after its ReLU
 
 Johnson, Alahi, Fei-Fei: Perceptual Losses for Real-Time Style Transfer and Super-Resolution, ECCV 2016; as DeblurGAN uses it.
 

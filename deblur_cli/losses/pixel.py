@@ -1,4 +1,4 @@
-"""Pixel losses: (restored, sharp), both (B, C, H, W) of any range -> scalar, the mean over all elements (MODELS 8.1).
+"""Pixel losses: (restored, sharp), both (B, C, H, W) of any range -> scalar, the mean over all elements.
 
 Pictures in half precision are compared in float32: a mean of many small numbers needs the digits.
 """

@@ -40,9 +40,8 @@ class ConvLSTM(nn.Module):
         """(B, C, H, W) and the state of the step before, None = zero -> the new one, whose h is the output."""
         h, c = (torch.zeros_like(x), None) if state is None else state
         gates = self.input(x)
-        if (
-            c is not None or not torch.is_inference_mode_enabled()
-        ):  # where pictures are restored, U * 0 is saved
+        # where pictures are restored, U * 0 is saved
+        if c is not None or not torch.is_inference_mode_enabled():
             gates = gates + self.recurrent(h)
         i, f, g, o = gates.chunk(4, dim=1)
         memory = torch.sigmoid(i) * torch.tanh(g)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class LayerNormPatchCritic(nn.Module):
-    """patchgan_layernorm (S0, MODELS 3.6): four strided 4x4 convolutions, each layer-normalised over its channels.
+    """patchgan_layernorm (Orlandi, Pinardi 2020): four strided 4x4 convolutions, each layer-normalised over its channels.
 
     Unconditional and linear: (B, 3, H, W) -> a map of scores (B, 1, H/8, W/8). 2,766,657 parameters at width 64.
 
@@ -38,7 +38,7 @@ class LayerNormPatchCritic(nn.Module):
 
 
 class ConditionalPatchCritic(nn.Module):
-    """patchgan_conditional (S4, MODELS 7.5): judges patches of 70x70 pixels of a picture beside the blurred one.
+    """patchgan_conditional (Lenka 2019): judges patches of 70x70 pixels of a picture beside the blurred one.
 
     (blurry, picture), both (B, 3, H, W) -> logits (B, 1, H/8 - 2, W/8 - 2). 2,769,601 parameters at width 64.
     Batch statistics, as trained by S4 with batches of one.

@@ -23,10 +23,10 @@ def calibrate_norms(network: nn.Module) -> None:
     """Give each batch norm of a fresh network the statistics of its input, in place; the network ends in training mode.
 
     So it may be trained with its statistics frozen from the first step, which spares the running ones of Keras' momentum,
-    many hundred steps behind, and makes training and validation the same function.
+    some hundred steps behind, and makes training and validation the same function.
 
-    The input is 64 pictures of random squares, whose colours have the mean `PHOTO_MEAN` and the deviation `PHOTO_STD`; large enough
-    that strides up to 8 see the same.
+    The input is 64 pictures of random squares, whose colours have the mean `PHOTO_MEAN` and the deviation `PHOTO_STD`;
+    large enough that strides up to 8 see the same.
     """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]

@@ -39,6 +39,8 @@ SHARE_IF_ASKED = 0.9
 LARGE_TENSOR_BYTES = 4 << 20
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _MALLOC_MOST = 2**31 - 1
+_MMAP_THRESHOLD_OLD = 32 << 20  # the most that older versions of glibc take
+_budget_promised = False
 _UNITS = {
     "": 1,
     "k": 10**3,
@@ -195,6 +197,8 @@ def keep_large_tensors_off_the_heap() -> None:
     next one: peaks were 1.4 times what lives at once. The price is fresh pages for each of them, so it is done where a
     budget has to be kept. Holds for the process from then on.
     """
+    global _budget_promised
+    _budget_promised = True
     set_malloc(mmap_threshold=LARGE_TENSOR_BYTES, trim_threshold=2 * LARGE_TENSOR_BYTES)
 
 
@@ -202,10 +206,11 @@ def keep_large_tensors_on_the_heap() -> None:
     """Have glibc give the memory of a freed tensor to the next one, however large, instead of fresh pages.
 
     The system clears each fresh page, which took as long as the convolutions of a small network. The price is that freed
-    memory stays with the process until `give_back_free_memory`, so it is done where no budget has to be kept. Holds for
-    the process from then on.
+    memory stays with the process until `give_back_free_memory`, so nothing is done where a budget was promised to anyone
+    in this process.
     """
-    set_malloc(mmap_threshold=_MALLOC_MOST, trim_threshold=_MALLOC_MOST)
+    if not _budget_promised:
+        set_malloc(mmap_threshold=_MALLOC_MOST, trim_threshold=_MALLOC_MOST)
 
 
 def set_malloc(*, mmap_threshold: int, trim_threshold: int) -> None:
@@ -213,7 +218,8 @@ def set_malloc(*, mmap_threshold: int, trim_threshold: int) -> None:
     if sys.platform == "linux":
         set_option = getattr(ctypes.CDLL(None), "mallopt", None)
         if set_option is not None:
-            set_option(_M_MMAP_THRESHOLD, mmap_threshold)
+            if not set_option(_M_MMAP_THRESHOLD, mmap_threshold):
+                set_option(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_OLD)
             set_option(_M_TRIM_THRESHOLD, trim_threshold)
 
 

@@ -187,7 +187,7 @@ def _plan(
 
 
 def _is_worth_it(plan: TilePlan, *, most_pixels: int | None) -> bool:
-    """Whether the exact windows over a whole picture fit and read little more than it."""
+    """Whether the exact windows over a whole picture fit and read at most `MOST_READ` times it."""
     if most_pixels is not None and plan.tile_pixels > most_pixels:
         return False
     picture = plan.rows[-1].read_stop * plan.columns[-1].read_stop

@@ -119,9 +119,8 @@ def _without_memory(
         except RuntimeError:  # NotImplementedError, which meta tensors raise as well, is one
             if device.type != "meta":
                 raise
-        return measure(
-            build(model), torch.zeros(1, 3, side, side)
-        )  # it looks at values, which meta tensors lack
+        # it looks at values, which meta tensors lack
+        return measure(build(model), torch.zeros(1, 3, side, side))
 
 
 def weights_load(model: Model) -> None:

@@ -133,9 +133,8 @@ def _furthest(seen: Callable[[int, int], tuple[int, int]], first: int, last: int
 
     All phases of the stride count, and few are tried alone: the part that may reach furthest is halved, again and again.
     """
-    parts: list[
-        tuple[int, int, int]
-    ] = []  # most that a part may reach, as -most for the heap; first and last output
+    # most that a part may reach, as -most for the heap; first and last output
+    parts: list[tuple[int, int, int]] = []
     halves = [(first, last)]
     while True:
         for first, last in halves:

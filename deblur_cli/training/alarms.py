@@ -1,4 +1,4 @@
-"""Warnings of a network that learns something wrong, from what each validation restores (MODELS 11.4)."""
+"""Warnings of a network that learns something wrong, from what each validation restores."""
 
 from collections.abc import Callable, Iterator, Sequence
 

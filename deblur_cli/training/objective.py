@@ -100,7 +100,7 @@ def _check_sizes(outputs: Sequence[Tensor], sharp: Tensor) -> None:
 
 
 def _over_scales(term: Term, loss: LossFunction, outputs: Sequence[Tensor], sharp: Tensor) -> Tensor:
-    """A loss on the finest output or on all of them (MODELS 8.5). A network that returns one has one scale.
+    """A loss on the finest output or on all of them. A network that returns one has one scale.
 
     S0's code, unlike its equation, adds up over the batch and divides by the channels twice: a weight of batch_size / 3.
     """
@@ -121,7 +121,7 @@ def _number(term: Term, value: Tensor) -> Tensor:
 
 
 def reduced_to(sharp: Tensor, like: Tensor) -> Tensor:
-    """The target of a coarser output: bilinear, half-pixel centres, no antialiasing (MODELS 8.5)."""
+    """The target of a coarser output: bilinear, half-pixel centres, no antialiasing."""
     if sharp.shape == like.shape:
         return sharp
     return F.interpolate(sharp, size=like.shape[-2:], mode="bilinear", align_corners=False)

@@ -35,7 +35,7 @@ FAST = Recipe(
 
 def _report(batch_size: int) -> Recipe:
     return Recipe(
-        summary="the report's recipe: Adam at 1e-4, mean squared error, flips, early stopping (S2)",
+        summary="the report's recipe for CIFAR-10: Adam at 1e-4, squared error, flips, early stopping",
         loss="mse",
         optimizer=Optimizer(kind="adam", lr=1e-4, eps=1e-7),
         epochs=80,
@@ -59,7 +59,7 @@ def _model(
     return Model(
         name=name,
         summary=f"{depth} layers of 5x5 kernels with symmetric skips, {where}, last a {output} (batch norm)",
-        source="Dicosola: Deep Deblurring, Bologna 2020",
+        source="Dicosola: Deep Deblurring project, Bologna 2020",
         paper="Mao, Shen, Yang: Image Restoration Using Very Deep Convolutional Encoder-Decoder Networks, NIPS 2016 (arXiv 1603.09056)",
         network="deblur_caessc.network:Caessc",
         geometry=_geometry,

@@ -1,6 +1,6 @@
 """caessc: a convolutional auto-encoder with symmetric skip connections, 5x5 kernels, and the picture added at its end.
 
-From the project "Deep Deblurring" (Dicosola; Bologna, 2020), whose code is alessandrodicosola/DeepDeblurring; written
+From the "Deep Deblurring project" (Dicosola; Bologna, 2020), whose code is alessandrodicosola/DeepDeblurring; written
 anew from its facts and figures. It follows X. Mao, C. Shen, Y. Yang, "Image Restoration Using Very Deep Convolutional
 Encoder-Decoder Networks with Symmetric Skip Connections", NIPS 2016 (arXiv 1603.09056); differences to RED30 there: 5x5
 instead of 3x3 kernels, batch norms, also after each sum, and a squashed output.

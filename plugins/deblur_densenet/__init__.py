@@ -19,13 +19,14 @@ from deblur_cli import (
 API = 1
 
 REPORT = Recipe(
-    summary="the report's recipe for CIFAR-10: Adam at 1e-3, squared error, flips, early stopping (S2)",
+    summary="the report's recipe for CIFAR-10: Adam at 1e-3, squared error, flips, early stopping",
     loss="mse",
     optimizer=Optimizer(kind="adam", lr=1e-3, eps=1e-7),
     epochs=50,
     early_stopping=EarlyStopping(patience=5),
     batch_size=65,
     drop_last=False,
+    patch=32,
 )
 FAST = Recipe(
     summary="quick good results: starts at half resolution with frozen batch norms, AdamW, cosine, averaged weights",
@@ -52,7 +53,7 @@ MODELS = (
     Model(
         name="eddensenet",
         summary="densely connected encoder and decoder without skips, batch norm and a sigmoid",
-        source="Dicosola: Deep Deblurring, Bologna 2020",
+        source="Dicosola: Deep Deblurring project, Bologna 2020",
         paper="Huang, Liu, van der Maaten, Weinberger: Densely Connected Convolutional Networks, CVPR 2017 (arXiv 1608.06993)",
         network="deblur_densenet.network:EDDenseNet",
         geometry=_geometry,

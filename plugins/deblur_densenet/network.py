@@ -1,6 +1,6 @@
 """eddensenet: an encoder-decoder of densely connected layers without skips from one to the other.
 
-From the report "Deep Deblurring" (Dicosola; Bologna, 2020). It follows G. Huang, Z. Liu, L. van der Maaten, K. Weinberger,
+From the "Deep Deblurring project" (Dicosola; Bologna, 2020). It follows G. Huang, Z. Liu, L. van der Maaten, K. Weinberger,
 "Densely Connected Convolutional Networks", CVPR 2017 (arXiv 1608.06993); differences there: a layer passes on its input
 normalised and rectified, not raw, the way down is a strided convolution instead of average pooling, and a decoder follows.
 """

@@ -15,12 +15,12 @@ REPORT = Recipe(
     loss="logcosh",
     optimizer=KERAS_ADAM,
     epochs=120,
-    batch_size=32,
+    batch_size=32,  # on each of 8 devices, whose batch norms saw those alone
     drop_last=False,
 )
 REPORT_FINETUNE = replace(
     REPORT,
-    summary="80 more epochs on the weights of --init: Adam at 1e-4, times 0.7 every 5 epochs (S0, s0_cae_ft)",
+    summary="80 more epochs on the weights of --init: Adam at 1e-4, times 0.7 every 5 epochs",
     optimizer=replace(KERAS_ADAM, lr=1e-4),
     schedule=Staircase(rate=0.7, every=5),
     epochs=80,

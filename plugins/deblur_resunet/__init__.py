@@ -19,13 +19,14 @@ from deblur_cli import (
 API = 1
 
 REPORT = Recipe(
-    summary="the report's recipe for CIFAR-10: Adam at 1e-3, squared error, flips, early stopping (S2)",
+    summary="the report's recipe for CIFAR-10: Adam at 1e-3, squared error, flips, early stopping",
     loss="mse",
     optimizer=Optimizer(kind="adam", lr=1e-3, eps=1e-7),
     epochs=50,
     early_stopping=EarlyStopping(patience=7),
     batch_size=250,
     drop_last=False,
+    patch=32,
 )
 FAST = Recipe(
     summary="quick good results: starts near the identity with frozen batch norms, AdamW, cosine, averaged weights",
@@ -51,7 +52,7 @@ def _model(name: str, *, blocks: int, facts: Facts) -> Model:
     return Model(
         name=name,
         summary=f"U-Net of 3 levels with {blocks} residual block{'s' * (blocks > 1)} each, batch norm and a sigmoid",
-        source="Dicosola: Deep Deblurring, Bologna 2020",
+        source="Dicosola: Deep Deblurring project, Bologna 2020",
         paper="Zhang, Liu, Wang: Road Extraction by Deep Residual U-Net, IEEE GRSL 2018 (arXiv 1711.10684)",
         network="deblur_resunet.network:ResUNet",
         geometry=_geometry,

@@ -1,6 +1,6 @@
 """resunet1 and resunet3: U-Nets of three levels, made of residual blocks with batch norm.
 
-From the report "Deep Deblurring" (Dicosola; Bologna, 2020). It follows Z. Zhang, Q. Liu, Y. Wang, "Road Extraction by Deep
+From the "Deep Deblurring project" (Dicosola; Bologna, 2020). It follows Z. Zhang, Q. Liu, Y. Wang, "Road Extraction by Deep
 Residual U-Net", IEEE GRSL 2018 (arXiv 1711.10684); differences there: normalisation and ReLU after each convolution instead
 of before, no projection on a skip, transposed convolutions up, and two more of them before the sigmoid.
 """

@@ -20,12 +20,13 @@ from deblur_cli import (
 
 API = 1
 
-REPORT = "Dicosola: Deep Deblurring project, Bologna 2020"
+SOURCE = "Dicosola: Deep Deblurring project, Bologna 2020"
 PAPER = "Tao, Gao, Shen, Wang, Jia: Scale-Recurrent Network for Deep Image Deblurring, CVPR 2018 (arXiv 1802.01770)"
 
 ALL_SCALES = Term(loss="mse", scales="sum")
+# The report stops by the loss of all scales on the pictures held out, the trainer by that of the finest.
 REPORT_CIFAR = Recipe(
-    summary="the report's recipe for CIFAR-10: Adam at 1e-3, squared error of both scales, early stopping (S2)",
+    summary="the report's recipe for CIFAR-10: Adam at 1e-3, squared error of both scales, early stopping",
     loss=ALL_SCALES,
     optimizer=Optimizer(kind="adam", lr=1e-3, eps=1e-7),
     epochs=70,
@@ -36,7 +37,7 @@ REPORT_CIFAR = Recipe(
     flips="none",
 )
 REPORT_REDS = Recipe(
-    summary="the report's recipe for REDS: Adam at 1e-4, squared error of both scales, 2 crops a picture (S2)",
+    summary="the report's recipe for REDS: Adam at 1e-4, squared error of both scales, 2 crops a picture",
     loss=ALL_SCALES,
     optimizer=Optimizer(kind="adam", lr=1e-4, eps=1e-8),
     epochs=150,
@@ -103,9 +104,8 @@ def _reds(options: Mapping[str, Any]) -> Geometry:
 
 
 def _original(options: Mapping[str, Any]) -> Geometry:
-    remembered = (
-        28 if options["lstm"] == "conv" else 0
-    )  # a 3x3 kernel on a quarter, an eighth and a sixteenth
+    # a 3x3 kernel on a quarter, an eighth and a sixteenth
+    remembered = 28 if options["lstm"] == "conv" else 0
     return Geometry(multiple_of=16, halo=111 + 392 * options["blocks"] + remembered, overlap=OVERLAP_ORIGINAL)
 
 
@@ -128,7 +128,7 @@ MODELS = (
     Model(
         name="srndeblur_cifar",
         summary="scale-recurrent, two scales of their own weights, batch norm; for small pictures",
-        source=REPORT,
+        source=SOURCE,
         paper=PAPER,
         network="deblur_srn.network:SRNDeblurCIFAR",
         geometry=_cifar,
@@ -155,7 +155,7 @@ MODELS = (
     Model(
         name="srndeblur_reds",
         summary="scale-recurrent, two scales of their own weights, few features, ConvLSTM",
-        source=REPORT,
+        source=SOURCE,
         paper=PAPER,
         network="deblur_srn.network:SRNDeblurREDS",
         geometry=_reds,
@@ -179,7 +179,7 @@ MODELS = (
     Model(
         name="srn_deblurnet",
         summary="scale-recurrent, three scales of the same weights, ConvLSTM; the original",
-        source=REPORT,
+        source=PAPER,
         paper=PAPER,
         network="deblur_srn.network:SRNDeblurNet",
         geometry=_original,

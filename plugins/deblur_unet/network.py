@@ -1,8 +1,8 @@
 """U-Nets without normalisation: two 3x3 convolutions a level, max pooling down, 2x2 transposed convolutions up.
 
 unet16 is from the report "Application of Deep Learning on Image Deblurring" (Orlandi, Pinardi; Bologna, 2020), unet20 is
-the same with one level more, as in the code of its authors; "Machine Vision Practical Project" (Agosto, Malizia; Nankai,
-2021) trained it. Both follow O. Ronneberger, P. Fischer, T. Brox, "U-Net", MICCAI 2015 (arXiv 1505.04597); differences
+the same with one level more, as in the code of its authors. "Machine Vision Practical Project" (Agosto, Malizia; Nankai,
+2021) shows its U-Net20 in a figure alone; this is the nearest network that is defined. Both follow O. Ronneberger, P. Fischer, T. Brox, "U-Net", MICCAI 2015 (arXiv 1505.04597); differences
 there: zero padding, 16 instead of 64 features, and a ReLU after the transposed convolutions and the last layer.
 """
 

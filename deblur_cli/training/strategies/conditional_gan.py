@@ -1,4 +1,4 @@
-"""Conditional non-saturating GAN (Isola et al. 2017; MODELS 8.4): a critic that sees the blurred picture too.
+"""Conditional non-saturating GAN (Isola et al. 2017): a critic that sees the blurred picture too.
 
     critic:   L_D = mean softplus(-D(B, S)) + mean softplus(D(B, R))
     network:  L_G = content(R, S) + adversarial * mean softplus(-D(B, R))

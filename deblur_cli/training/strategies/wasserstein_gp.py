@@ -1,4 +1,4 @@
-"""WGAN-GP (Gulrajani et al. 2017; MODELS 3.7, 4.4, 8.3): a critic measures how far restored pictures are from sharp ones.
+"""WGAN-GP (Gulrajani et al. 2017): a critic measures how far restored pictures are from sharp ones.
 
     critic:   L_C = mean C(R) - mean C(S) + gradient_penalty * mean (||grad C(X)||_2 - 1)^2,   X = eps S + (1 - eps) R
     network:  L_G = content(R, S) - adversarial * mean C(R)
