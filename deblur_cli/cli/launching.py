@@ -66,9 +66,11 @@ def _failure(codes: Mapping[int, int], stop: "_Passing", *, folder: Path, count:
     rank, code = next(((rank, code) for rank, code in codes.items() if code != _SILENT), (None, _SILENT))
     if code == INTERRUPTED:
         return KeyboardInterrupt()
-    if code > 0 and code not in (_SILENT, TERMINATED):  # it said why
-        console.mute()
-        return SystemExit(code)
+    # The launcher stops the others with SIGTERM, and one of those may end first: what was said counts.
+    for said in codes.values():
+        if said > 0 and said not in (_SILENT, TERMINATED, INTERRUPTED):
+            console.mute()
+            return SystemExit(said)
     if rank is None:
         return DeblurError(f"the processes lost contact with each other; {_left(folder, count)}")
     number = signal.Signals(signal.SIGTERM if code == TERMINATED else -code)
