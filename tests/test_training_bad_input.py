@@ -193,3 +193,22 @@ def test_half_of_what_torchrun_says_is_no_bug(pairs: Path, run, monkeypatch: pyt
     assert done.code == 2
     assert "WORLD_SIZE=2" in done.err
     assert len(done.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("-m", "unet16", "--set", "patch=33"), "multiples of 8 px, not patch=33; give --set patch=32"),
+        (("-m", "unet16", "--set", "patch=4"), "give --set patch=8"),
+        (("-m", "srndeblur_cifar", "--set", "model.lstm=dense", "patch=64"), "give --set patch=32"),
+        (("-m", "unet16", "--set", "model.width=0"), "option width is 0; it must be at least 3"),
+    ],
+)
+def test_crops_and_widths_that_a_network_cannot_take_are_refused_before_anything_is_written(
+    run, tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    done = run("train", "--data", "sample", *words, "batch_size=2", "--steps", 1, "-o", tmp_path / "run")
+
+    assert done.code == 2, done.err
+    assert said in done.err
+    assert not (tmp_path / "run").exists()

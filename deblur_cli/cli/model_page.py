@@ -32,14 +32,25 @@ def model_page(facts: Mapping[str, Any], recipes: Mapping[str, Mapping[str, Any]
         yield _command("", "deblur", "train", "--data", "NAME", "-m", name)
     for key, option in facts["options"].items():
         choices = f", one of {', '.join(map(str, option['choices']))}" if option["choices"] else ""
-        yield _said("option", f"{key} = {option['default']}{choices}: {option['help']}")
+        yield _said("option", f"{key} = {_value(option['default'])}{choices}: {option['help']}")
     for key, recipe in recipes.items():
         yield from _recipe_lines(key, recipe)
     if recipes:
-        yield _command("change", "deblur", "train", "--set", "epochs=20", "optimizer.lr=2e-4")
+        yield _command(
+            "change",
+            "deblur",
+            "train",
+            "--data",
+            "NAME",
+            "-m",
+            name,
+            "--set",
+            "epochs=20",
+            "optimizer.lr=2e-4",
+        )
         shown = ("deblur", "models", "show", name, f"--recipe {next(iter(recipes))}", "> mine.toml")
         yield _command("as a file", *shown)
-        yield _command("", "deblur", "train", "--recipe", "mine.toml")
+        yield _command("", "deblur", "train", "--data", "NAME", "-m", name, "--recipe", "mine.toml")
     for problem in facts["problems"]:
         yield _said("problem", problem)
 
@@ -114,12 +125,14 @@ def _part_rows(title: str, part: Mapping[str, Any]) -> Iterator[tuple[str, str]]
 
 
 def _settings(values: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={_value(value)}" for key, value in values.items())
+
+
+def _value(value: object) -> str:
+    """In the words of --set."""
     from deblur_cli.blur.toml_writer import toml_value
 
-    def shown(value: object) -> str:
-        return value if isinstance(value, str) and value else toml_value(value).replace(", ", ",")
-
-    return " ".join(f"{key}={shown(value)}" for key, value in values.items())
+    return value if isinstance(value, str) and value else toml_value(value).replace(", ", ",")
 
 
 def _said(title: str, text: str) -> str:

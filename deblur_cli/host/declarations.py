@@ -133,12 +133,13 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One keyword argument of a network that users may set."""
+    """One keyword argument of a network that users may set. least : of a number, the smallest that is taken"""
 
     type: type
     default: Any  # of `type`
     help: str
     choices: tuple[Any, ...] = ()
+    least: float | None = None
 
     def __post_init__(self) -> None:
         require(
@@ -498,6 +499,12 @@ def _resolve(owner: str, options: Mapping[str, Option], given: Mapping[str, Any]
             f"{owner}: option {name}",
             value,
             f"one of {', '.join(map(str, option.choices))}",
+        )
+        require(
+            option.least is None or value >= option.least,
+            f"{owner}: option {name}",
+            value,
+            f"at least {option.least}",
         )
         resolved[name] = value
     return resolved

@@ -80,7 +80,7 @@ def plan_picture(
     """Plan the windows over a picture.
 
     Where exact tiles would read too much of the whole picture, or not fit, and the network declares an overlap, they
-    take that. A part of the picture then gets the whole one's windows, so that its result is the same.
+    take that. A part of the picture then gets the whole one's windows of `most_pixels`, so that its result is the same.
 
     Parameters
     ----------

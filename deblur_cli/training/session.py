@@ -11,7 +11,7 @@ from deblur_cli import __version__
 from deblur_cli.blur.spec import Spec
 from deblur_cli.errors import UsageError
 from deblur_cli.host.checks import DeclarationError
-from deblur_cli.host.declarations import Model
+from deblur_cli.host.declarations import Geometry, Model
 from deblur_cli.host.manager import Host
 from deblur_cli.host.recipe_values import as_values
 from deblur_cli.host.recipes import Flips, Recipe
@@ -203,6 +203,20 @@ def _settled(request: Request, model: Model, *, host: Host) -> tuple[Request, Sp
     return settled, spec
 
 
+def _require_patch(patch: int, geometry: Geometry, *, name: str) -> None:
+    """Raise UsageError where the network cannot take crops of that side."""
+    size, step = geometry.fixed_size, geometry.multiple_of
+    if size is not None and patch != size:
+        hint = f", or other options: {geometry.hint}" if geometry.hint else ""
+        raise UsageError(
+            f"{name} takes crops of {size} px only, not patch={patch}; give --set patch={size}{hint}"
+        )
+    if patch % step:
+        raise UsageError(
+            f"{name} takes crops of multiples of {step} px, not patch={patch}; give --set patch={max(1, patch // step) * step}"
+        )
+
+
 def _supply(
     request: Request,
     model: Model,
@@ -217,13 +231,14 @@ def _supply(
     """The pairs to train on and to validate with."""
     recipe, cache = request.recipe, choose_cache(request.cache)
     geometry = model.geometry_for(request.options)
+    _require_patch(recipe.patch, geometry, name=model.name)
     material = open_material(host, request.data, spec=spec, only_sharp=request.preparation.blur is not None)
     crops = Crops(
         material.train,
         patch=recipe.patch,
         flips=Flips(recipe.flips),
         seed=request.seed,
-        multiple_of=geometry.multiple_of,
+        multiple_of=geometry.fixed_size or geometry.multiple_of,
         crops_per_pair=recipe.crops_per_pair,
         reuse=recipe.reuse,
         cache_bytes=_DECODED_BYTES if cache is Cache.MEMORY else 0,

@@ -69,7 +69,7 @@ def _model(
             "depth": Option(
                 type=int, default=depth, choices=(6, 10, 22, 30), help="layers, half of them transposed"
             ),
-            "width": Option(type=int, default=width, help="features of each layer"),
+            "width": Option(type=int, default=width, least=1, help="features of each layer"),
             "half": Option(type=bool, default=half, help="work at half the resolution"),
             "output": Option(
                 type=str,

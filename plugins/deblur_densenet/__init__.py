@@ -60,7 +60,7 @@ MODELS = (
         facts=Facts(parameters=424_927, kmacs_per_pixel=225.3, bytes_per_pixel=2159),
         licence="MIT",
         options={
-            "growth": Option(type=int, default=16, help="features that each dense layer adds"),
+            "growth": Option(type=int, default=16, least=1, help="features that each dense layer adds"),
             "layers": Option(
                 type=int,
                 default=6,

@@ -61,7 +61,7 @@ MODELS = (
                 choices=(2, 5, 10, 15),
                 help="convolutions a side; 15 is the report's network",
             ),
-            "width": Option(type=int, default=64, help="features of each convolution"),
+            "width": Option(type=int, default=64, least=1, help="features of each convolution"),
         },
         recipes={"fast": FAST, "report": REPORT, "report-finetune": REPORT_FINETUNE},
         preference=1,

@@ -40,7 +40,10 @@ MODELS = (
         licence="MIT",
         options={
             "width": Option(
-                type=int, default=64, help="features at full resolution; they double with each halving"
+                type=int,
+                default=64,
+                least=1,
+                help="features at full resolution; they double with each halving",
             )
         },
         recipes={"fast": FAST, "report": REPORT},

@@ -63,7 +63,7 @@ def _model(name: str, *, blocks: int, facts: Facts) -> Model:
                 type=int, default=blocks, choices=(1, 2, 3), help="residual blocks in each level on each side"
             ),
             "width": Option(
-                type=int, default=32, help="features at full resolution; they double with each level"
+                type=int, default=32, least=3, help="features at full resolution; they double with each level"
             ),
         },
         recipes={"fast": FAST, "report": REPORT},

@@ -113,7 +113,10 @@ def _options(width: int, **own: Option) -> dict[str, Option]:
     return {
         **own,
         "width": Option(
-            type=int, default=width, help="features of the first convolution; they double with each level"
+            type=int,
+            default=width,
+            least=1,
+            help="features of the first convolution; they double with each level",
         ),
         "blocks": Option(
             type=int,

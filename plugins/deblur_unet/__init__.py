@@ -82,7 +82,7 @@ def _model(
                 help="resolutions, each half of the one above",
             ),
             "width": Option(
-                type=int, default=16, help="features at full resolution; they double with each level"
+                type=int, default=16, least=3, help="features at full resolution; they double with each level"
             ),
             "output": Option(
                 type=str, default="relu", choices=("relu", "linear"), help="what follows the last convolution"
