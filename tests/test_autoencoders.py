@@ -177,7 +177,7 @@ def _narrow(row: Row) -> dict[str, Any]:
     model = HOST.model(row.model)
     geometry = model.geometry_for(row.options)
     options = dict(row.options)
-    for name, value in {**model.tiny, **({"width": 2} if "width" in model.options else {})}.items():
+    for name, value in {**model.tiny, **({"width": 4} if "width" in model.options else {})}.items():
         if name not in options and model.geometry_for({**options, name: value}) == geometry:
             options[name] = value
     return options

@@ -57,7 +57,8 @@ def test_the_page_of_each_network_says_everything_in_80_columns(run, name: str) 
     else:
         assert f"tiling approximate, by {geometry.overlap} px around each tile; deblur verify-tiling" in page
     for key, option in model.options.items():
-        assert f"option {key} = {option.default}" in page
+        shown = str(option.default).lower() if option.type is bool else option.default
+        assert f"option {key} = {shown}" in page
         assert option.help in page
     for key, recipe in model.recipes.items():
         assert f"recipe {key}: {recipe.summary}" in page
