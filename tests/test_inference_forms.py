@@ -182,10 +182,12 @@ restorers = {
 }
 restorer = restorers[sys.argv[1]]()
 image = np.zeros((240, 320, 3), np.uint8)
-for _ in range(3):
+taken = []
+for _ in range(5):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     restorer.restore_array(image)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    taken.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(min(taken[1:]))  # whatever else goes on only adds to it
 """
 
 
