@@ -204,7 +204,7 @@ def test_without_a_budget_a_picture_takes_the_memory_of_the_one_before() -> None
     kept, given_back = fresh_pages("free"), fresh_pages("budget")
 
     assert given_back > 5_000  # 4 KB each: 16 features of 240x320 alone are 1,200
-    assert kept < given_back / 4  # one tensor may find no room in what is kept
+    assert kept < given_back / 10
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="what the C library does")
