@@ -10,6 +10,14 @@
 Anything else that is raised is a bug and keeps its traceback (exit code 70).
 """
 
+import re
+
+_OUT_OF_MEMORY = re.compile(
+    r"can't allocate memory|out of memory|std::bad_alloc|cannot allocate memory|could not create a (memory|primitive)"
+    r"|Storage size calculation overflowed",
+    re.IGNORECASE,
+)
+
 
 class DeblurError(Exception):
     """Base of all errors with a message meant for the user."""
@@ -45,3 +53,10 @@ class NotEnoughRoomError(DeblurError):
     """Memory or disk does not suffice."""
 
     exit_code = 5
+
+
+def memory_ran_out(error: Exception) -> bool:
+    """Whether this is how Python, or the allocators of PyTorch, the C++ library, oneDNN or MPS (RuntimeError) fail."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error)) is not None
+    )

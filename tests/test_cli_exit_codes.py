@@ -1,6 +1,7 @@
 """Each exit code, one by one, with the real command: one line on stderr, nothing half-written left."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -81,7 +82,8 @@ def test_3_when_a_check_found_something(run, tmp_path):
     [
         (["-m", "identiti"], "did you mean identity?"),
         (["-m", "identity"], "has no weights yet; train it with"),
-        (["-m", "identity.nosuchtag"], "nosuchtag"),
+        (["-m", "identity.nosuchtag"], "has no weights 'nosuchtag'; train it with"),
+        (["-m", "runs/nosuch"], "there is no run folder or weights file runs/nosuch"),
         (["-m", "identity", "--weights", "nosuch.safetensors"], "nosuch.safetensors"),
         (["-m", "identity", "--weights", "{weights}", "--device", "cuda:99"], "cuda:99"),
     ],
@@ -99,6 +101,20 @@ def test_5_when_the_memory_budget_is_too_small(run, photo_file, identity):
     ran = run("photo.png", *identity.args(), "--max-memory", "1KB", env=identity.env)
     assert ran.code == 5, ran.err
     assert leftovers(photo_file.parent, "photo.png") == []
+
+
+def test_5_when_the_network_asked_for_is_too_large(run, photo_file):
+    (photo_file.parent / "pairs" / "blur").mkdir(parents=True)
+    (photo_file.parent / "pairs" / "sharp").mkdir()
+    for part in ("blur", "sharp"):
+        shutil.copy(photo_file, photo_file.parent / "pairs" / part / "1.png")
+    for width in (10**6, 10**9):  # 36 TB, and more than can be counted
+        ran = run(
+            "train", "--data", "pairs", "-m", "rednet30", "--set", f"model.width={width}", "--steps", "1", "-o", "run"
+        )  # fmt: skip
+        assert ran.code == 5, ran.err
+        assert f"width={width}" in ran.err
+        assert len(ran.err.splitlines()) == 1
 
 
 def test_5_when_the_disk_is_full(photo_file, identity, tmp_path):

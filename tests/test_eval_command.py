@@ -100,6 +100,14 @@ def test_an_overlap_that_is_too_small_is_recorded_as_approximate(run, rednet_wei
     assert run(*words, "--overlap", 1).json()[0]["run"]["tiling"] == "approximate"
 
 
+def test_nothing_is_said_of_tiling_where_no_picture_could_be_read(run, rednet_weights, pairs) -> None:
+    for file in pairs.rglob("*.png"):
+        file.write_bytes(b"torn")
+    ran = run("eval", "-m", rednet_weights, "--data", pairs, "--json")
+    assert ran.code == 1
+    assert ran.json()[0]["run"]["tiling"] is None
+
+
 def test_the_precision_asked_for_is_the_one_recorded(run, rednet_weights, pairs) -> None:
     words = ("eval", "-m", rednet_weights, "--data", pairs, "--json")
     exact, reduced = (run(*words, "--dtype", dtype).json()[0] for dtype in ("float32", "bfloat16"))

@@ -1,6 +1,7 @@
 """Networks whose halo is so wide that exact tiles are a waste: they take the overlap that the network declares."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from deblur_cli.pictures.picture import Picture
 from deblur_cli.restore.memory import parse_size
 from deblur_cli.restore.planning import TileRequest, least_pixels, plan_picture, region_area, whole_area
 from deblur_cli.restore.restorer import Restorer
-from deblur_cli.restore.tiling import TilePlan
+from deblur_cli.restore.tiling import Span, TilePlan
 
 HALO, OVERLAP = 42, 6
 WIDE = Geometry(multiple_of=2, halo=HALO, overlap=OVERLAP)
@@ -239,14 +240,37 @@ def test_a_budget_in_which_exact_tiles_do_not_fit_is_enough_for_the_declared_ove
 
 def test_where_memory_is_short_a_smaller_overlap_than_the_one_in_force_is_named() -> None:
     geometry = Geometry(multiple_of=2, halo=200, overlap=80)
-    for settings, remedy in (
-        ({}, "or an --overlap below 80, which is approximate"),
-        ({"overlap": 200}, "or an --overlap below 200, which is approximate"),
-        ({"overlap": 3}, "or a picture of fewer pixels"),
-        ({"tile": 512}, "or --tile auto"),
+    for budget, settings, remedy in (
+        ("2MB", {}, "or an --overlap below 80, which is approximate"),
+        ("2MB", {"overlap": 200}, "or an --overlap below 200, which is approximate"),
+        ("2MB", {"overlap": 3}, "or a picture of fewer pixels"),
+        ("2MB", {"overlap": 3, "tile": 512}, "or a picture of fewer pixels"),
+        ("40MB", {"tile": 512}, "or --tile auto"),
+        ("40MB", {"tile": "none"}, "or --tile auto"),
     ):
         with pytest.raises(NotEnoughRoomError, match=remedy):
-            wide(geometry, max_memory="2MB", **settings).plan(600, 600)
+            wide(geometry, max_memory=budget, **settings).plan(600, 600)
+    assert wide(geometry, max_memory="40MB").plan(600, 600).num_tiles > 1
+
+
+def _read(spans: Sequence[Span]) -> set[tuple[int, int]]:
+    return {(span.read_start, span.read_stop) for span in spans}
+
+
+def test_a_region_of_a_picture_that_just_fits_a_budget_gets_the_windows_of_the_whole() -> None:
+    """The part's result is smaller, which would leave more memory for windows."""
+    size, region = (1200, 1600), (100, 200, 30, 40)
+    found = set()
+    for budget in range(52, 120, 8):
+        restorer = wide(copies=50, max_memory=budget * 10**6)
+        whole = restorer.plan(*size, pixels=np.float32)
+        part = restorer.plan(*size, pixels=np.float32, region=region)
+        assert part.exact == whole.exact
+        if not whole.exact:
+            assert _read(part.rows) <= _read(whole.rows)
+            assert _read(part.columns) <= _read(whole.columns)
+        found.add(whole.exact)
+    assert found == {True, False}
 
 
 def test_a_tile_of_the_user_that_does_not_fit_with_the_halo_takes_the_overlap() -> None:

@@ -21,7 +21,7 @@ from typer.exceptions import TyperException
 
 from deblur_cli import __version__
 from deblur_cli.cli import console
-from deblur_cli.errors import DeblurError, MissingError
+from deblur_cli.errors import DeblurError, MissingError, memory_ran_out
 
 USAGE, NO_ROOM, BUG, INTERRUPTED, TERMINATED = 2, 5, 70, 130, 143
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EFBIG}
@@ -100,11 +100,7 @@ def diagnose(error: Exception) -> Diagnosis:
 
 def explain(error: Exception) -> Diagnosis | None:
     """What to say of an error of the machine rather than of the program; None for a bug."""
-    if (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "can't allocate memory" in str(error)
-    ):
+    if memory_ran_out(error):
         return Diagnosis(
             text="out of memory; give --max-memory or a smaller --tile, to train --set batch_size=N",
             code=NO_ROOM,

@@ -154,12 +154,12 @@ def _run_record(source: "Source", restorer: "Restorer", found: "Evaluation") -> 
     from deblur_cli.weights import file_sha256
 
     sizes = {(record.height, record.width) for record in found.records}
-    exact = all(restorer.plan(height, width, pixels=np.float32).exact for height, width in sizes)
+    exact = {restorer.plan(height, width, pixels=np.float32).exact for height, width in sizes}
     return {
         "weights_sha256": None if source.path is None else file_sha256(source.path),
         "device": str(restorer.device),
         "dtype": restorer.dtype_for(np.float32),
-        "tiling": "exact" if exact else "approximate",
+        "tiling": None if not exact else "exact" if all(exact) else "approximate",
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "deblur_cli": __version__,

@@ -11,7 +11,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Any
 
-from deblur_cli.errors import MissingError
+from deblur_cli.errors import MissingError, NotEnoughRoomError, memory_ran_out
 from deblur_cli.host.checks import (
     TYPE_WORDS,
     DeclarationError,
@@ -275,14 +275,20 @@ class Model:
     def build(self, options: Mapping[str, Any] | None = None) -> Any:
         """A fresh network (torch.nn.Module; `Any` because this module must not import torch).
 
-        Raises MissingError naming the cause where the network cannot be imported or built.
+        Raises
+        ------
+        MissingError : the network cannot be imported or built; names the cause
+        NotEnoughRoomError : memory does not hold it
         """
         resolved = self.resolve_options(options or {})
         try:
             return import_object(self.network)(**resolved)
-        except MemoryError:
-            raise
         except Exception as error:  # a stranger's code may raise anything
+            if memory_ran_out(error):
+                given = ", ".join(f"{name}={value}" for name, value in resolved.items())
+                raise NotEnoughRoomError(
+                    f"memory does not hold the network of model {self.name} with {given or 'its options'}; make it smaller"
+                ) from error
             why = (str(error).splitlines() or ["no message"])[0]  # PyTorch's may go on with a trace of C++
             raise MissingError(
                 f"the network {self.network} of model {self.name} cannot be built: {type(error).__name__}: {why}; "

@@ -21,7 +21,7 @@ from deblur_cli.restore.memory import (
     keep_large_tensors_on_the_heap,
     memory_model,
 )
-from deblur_cli.restore.planning import TileRequest, least_pixels, plan_picture
+from deblur_cli.restore.planning import TileRequest, declared_overlap, least_pixels, plan_picture, whole_area
 from deblur_cli.restore.running import FloatPixels
 from deblur_cli.restore.tiling import Area, TilePlan
 
@@ -76,15 +76,15 @@ class TilePlanner:
             self._request = replace(self._request, tile="auto")
 
     def plan(
-        self, height: int, width: int, *, area: Area, dtype: torch.dtype, channels: int, held: int
+        self, height: int, width: int, *, area: Area, dtype: torch.dtype, channels: int, pixel_bytes: int
     ) -> TilePlan:
-        """Plan the windows over `area` of a picture.
+        """Plan the windows over `area` of a picture: where they are approximate, those of the whole one.
 
         Parameters
         ----------
         height, width : of the picture, pixels
         dtype : what the network computes in
-        held : bytes of input and output pixels, which count where they lie in the device's memory
+        pixel_bytes : of the input and of the output, each; they count where they lie in the device's memory
 
         Raises
         ------
@@ -92,20 +92,27 @@ class TilePlanner:
         NotEnoughRoomError : the memory does not suffice; says the smallest budget that does
         """
         self._require_size(height, width)
+        everything = whole_area(height, width)
+        if area != everything and declared_overlap(self.geometry, self._request) is not None:
+            # its result takes more memory, so that its windows may be smaller than this area's would be
+            whole = self.plan(
+                height, width, area=everything, dtype=dtype, channels=channels, pixel_bytes=pixel_bytes
+            )
+            if not whole.exact:
+                return whole.within(area)
         if self._max_memory is None and self._most_pixels is None:
             plan = self._plan(height, width, area, most_pixels=None)
             if plan is not None and plan.tile_pixels <= SMALL_PIXELS:
                 return plan
-        if self._call.device.type != "cpu":
-            held = 0
+        on_cpu = self._call.device.type == "cpu"
+        held = pixel_bytes * (height * width + area.height * area.width) if on_cpu else 0
         budget = self._budget(held)
         memory = self._memory_for(dtype)
         limit = memory.pixels_within(max(0, budget - held))
         if self._most_pixels is not None:
             limit = min(limit, self._most_pixels)
-        least = least_pixels(
-            height=height, width=width, area=area, geometry=self.geometry, request=self._request
-        )
+        auto = replace(self._request, tile="auto")
+        least = least_pixels(height=height, width=width, area=area, geometry=self.geometry, request=auto)
         given = self._request.tile != "auto" or self.geometry.fixed_size is not None
         while True:
             plan = self._plan(height, width, area, most_pixels=limit if given else max(limit, least))
@@ -115,7 +122,7 @@ class TilePlanner:
             if needed <= budget and may_work:
                 return plan
             if given or limit < least:
-                raise self._too_little(budget, needed, plan)
+                raise self._too_little(budget, needed, plan, auto_fits=limit >= least)
             limit = min(limit, plan.tile_pixels) * 3 // 4
 
     def _require_size(self, height: int, width: int) -> None:
@@ -145,12 +152,12 @@ class TilePlanner:
         share = SHARE_OF_FREE if self._request.tile == "auto" else SHARE_IF_ASKED
         return int(free_memory(self._call.device) * share) + held // 2  # the input is there already
 
-    def _too_little(self, budget: int, needed: int, plan: TilePlan) -> NotEnoughRoomError:
+    def _too_little(self, budget: int, needed: int, plan: TilePlan, *, auto_fits: bool) -> NotEnoughRoomError:
         """plan : the smallest that is of use, or the one that was asked for; needed : its bytes"""
         if needed <= budget:
             return self._full()
         remedy = "or a picture of fewer pixels"
-        if self.geometry.fixed_size is None and self._request.tile != "auto":
+        if self.geometry.fixed_size is None and self._request.tile != "auto" and auto_fits:
             remedy = "or --tile auto"
         elif plan.margin > WIDE_PX:
             remedy = f"or an --overlap below {plan.margin}, which is approximate"

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from deblur_cli.errors import NotEnoughRoomError, PictureError, UsageError
+from deblur_cli.errors import NotEnoughRoomError, PictureError, UsageError, memory_ran_out
 from deblur_cli.host.declarations import Geometry, Model, Values
 from deblur_cli.pictures.picture import Picture
 from deblur_cli.restore.arrays import Array, split_array, split_image
@@ -146,6 +146,7 @@ class Restorer:
             key={"model": model.name, "options": dict(options or {})},
         )
         self._told: set[str] = set()
+        self._warns_if_approximate = True
 
     @property
     def geometry(self) -> Geometry:
@@ -161,11 +162,20 @@ class Restorer:
         """Name of the precision that pixels of this dtype run in: pictures of 16 bit always run in float32."""
         return dtype_name(self._dtype(np.dtype(pixels)))
 
-    def retiled(self, tile: str | int | tuple[int, int], *, overlap: int | None = None) -> "Restorer":
-        """The same network with other tiles. Parameters as those of `load`."""
+    def retiled(
+        self, tile: str | int | tuple[int, int], *, overlap: int | None = None, warn: bool = True
+    ) -> "Restorer":
+        """The same network with other tiles.
+
+        Parameters
+        ----------
+        tile, overlap : as those of `load`
+        warn : say where tiling is approximate
+        """
         other = copy(self)
         other._planner = self._planner.with_request(TileRequest(tile=parse_tile(tile), overlap=overlap))
         other._told = set()
+        other._warns_if_approximate = warn
         return other
 
     @overload
@@ -274,10 +284,10 @@ class Restorer:
         """
         kind = np.dtype(pixels)
         area = _area(height, width, region)
-        held = channels * kind.itemsize * (height * width + area.height * area.width)
         return self._planner.plan(
-            height, width, area=area, dtype=self._dtype(kind), channels=channels, held=held
-        )
+            height, width, area=area, dtype=self._dtype(kind), channels=channels,
+            pixel_bytes=channels * kind.itemsize,
+        )  # fmt: skip
 
     def _restore(
         self, image: Array, *, region: tuple[int, int, int, int] | None, progress: Progress | None
@@ -293,10 +303,8 @@ class Restorer:
                 torch.cuda.empty_cache()
                 self._planner.halve(plan)
                 self._tell(f"{self.device} ran out of memory; going on with tiles half as large")
-            except MemoryError as error:
-                raise _out_of_memory(self.label) from error
-            except RuntimeError as error:
-                if "can't allocate memory" not in str(error):  # how PyTorch's CPU allocator fails
+            except (MemoryError, RuntimeError) as error:
+                if not memory_ran_out(error):
                     raise
                 raise _out_of_memory(self.label) from error
 
@@ -356,7 +364,7 @@ class Restorer:
         return target
 
     def _tell_if_approximate(self, plan: TilePlan) -> None:
-        if plan.exact:
+        if plan.exact or not self._warns_if_approximate:
             return
         fixed_size, halo = self.geometry.fixed_size, self.geometry.halo
         if fixed_size is not None:

@@ -76,12 +76,15 @@ def check_tiling(
             round_up(-(-width // 3), geometry.multiple_of),
         )
     overlap = geometry.overlap if overlap is None else overlap
-    whole_restorer, tiled_restorer = restorer.retiled("none"), restorer.retiled(tile, overlap=overlap)
+    whole_restorer = restorer.retiled("none")
+    tiled_restorer = restorer.retiled(tile, overlap=overlap, warn=False)
+    # the whole needs more memory: of two refusals the first shall name a budget that is enough
+    whole_restorer.plan(height, width, channels=image.shape[2], pixels=image.dtype)
     plan = tiled_restorer.plan(height, width, channels=image.shape[2], pixels=image.dtype)
     if plan.num_tiles == 1:
         raise UsageError(
-            f"{width}x{height} px make one tile of {plan.tile_shape[1]}x{plan.tile_shape[0]} px; "
-            "give a larger picture or a smaller --tile"
+            f"{width}x{height} px make one tile of {plan.tile_shape[1]}x{plan.tile_shape[0]} px; give a larger picture"
+            + (" or a smaller --tile" if max(height, width) > geometry.multiple_of else "")
         )
     whole, tiled = whole_restorer.restore_array(image), tiled_restorer.restore_array(image)
     if not np.isfinite(whole).all():

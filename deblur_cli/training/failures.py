@@ -7,15 +7,10 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from deblur_cli.errors import CheckFailed, NotEnoughRoomError, UsageError
+from deblur_cli.errors import CheckFailed, NotEnoughRoomError, UsageError, memory_ran_out
 from deblur_cli.host.recipes import Recipe
 from deblur_cli.training.recording.run_folder import RunFolder
 
-_OUT_OF_MEMORY = re.compile(
-    r"can't allocate memory|out of memory|std::bad_alloc|cannot allocate memory|could not create a (memory|primitive)",
-    re.IGNORECASE,
-)
-"""How the allocators of PyTorch, of the C++ library, of oneDNN and of MPS fail, all as RuntimeError."""
 _KILLED = re.compile(r"DataLoader worker \(pid.*(killed by signal: Killed|exited unexpectedly)")
 _DETERMINISTIC = re.compile(r"(\S+) does not have a deterministic implementation")
 
@@ -61,7 +56,7 @@ def explained(recipe: Recipe, *, patch: int, device: torch.device, run: RunFolde
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or _OUT_OF_MEMORY.search(str(error)):
+        if memory_ran_out(error):
             raise NotEnoughRoomError(
                 f"out of memory on {device} with {_size(recipe, patch)}; the last good checkpoint is "
                 f"{run.last_step_text()}. {_smaller(recipe, patch)}"

@@ -65,6 +65,8 @@ def resolve(host: Host, spec: str, *, weights: Path | None = None) -> Source:
     name = next((name for name in host.models if spec.startswith(f"{name}.")), None)
     if name is not None:  # a tag may hold dots, such as v1.2
         return _released(host.model(name), spec.removeprefix(f"{name}."))
+    if len(path.parts) > 1 and spec not in host.models:  # no name holds a slash
+        raise MissingError(f"there is no run folder or weights file {spec}; look for a mistype in its path")
     model = host.model(spec)
     present = [item for item in model.weights if released_path(model, item) is not None]
     if not present:
@@ -84,9 +86,7 @@ def load_network(source: Source) -> torch.nn.Module:
         name = source.model.name
         if source.model.weights:
             raise _not_installed(source.model, source.model.weights[0])
-        raise MissingError(
-            f"model {name} has no weights yet; train it with: deblur train --data NAME -m {name}, or give --weights FILE"
-        )
+        raise MissingError(f"model {name} has no weights yet; {_train(name)}")
     network: torch.nn.Module = source.model.build(source.options)
     load_strictly(network, read_tensors(source.path), origin=str(source.path))
     return network.float().eval()
@@ -95,7 +95,10 @@ def load_network(source: Source) -> torch.nn.Module:
 def _released(model: Model, tag: str) -> Source:
     found = {item.tag: item for item in model.weights}
     if tag not in found:
-        raise MissingError(f"model {model.name} has no weights {tag!r}; it has: {', '.join(found) or 'none'}")
+        raise MissingError(
+            f"model {model.name} has no weights {tag!r}; "
+            + (f"it has: {', '.join(found)}" if found else _train(model.name))
+        )
     item = found[tag]
     path = released_path(model, item)
     if path is None:
@@ -105,6 +108,10 @@ def _released(model: Model, tag: str) -> Source:
             f"{path} is damaged: its SHA-256 is not the one that {model.name} declares; reinstall the package"
         )
     return Source(model=model, options=_options(model, read_header(path), path), path=path, tag=tag)
+
+
+def _train(name: str) -> str:
+    return f"train it with: deblur train --data NAME -m {name}, or give --weights FILE"
 
 
 def _not_installed(model: Model, item: Weights) -> MissingError:
