@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -85,10 +86,14 @@ def loss_of(recipe: Recipe, restored: Array, sharp: Array) -> float:
 class Learnt:
     """What a training came to: the loss on the pairs held out, and that of leaving them as they are.
 
-    before : of the network as it starts; validations : the training's own
+    before, trained : of the network as it starts and ends, whose norms take the statistics of these pictures: those that
+        it restores with, Keras' running ones, are some hundred steps behind
+    after : as it restores pictures
+    validations : the training's own
     """
 
     before: float
+    trained: float
     after: float
     blurry: float
     validations: list[Any]
@@ -125,23 +130,32 @@ def learn(
         fresh = model.build(options)
         if wanted.start is not None:
             import_object(wanted.start)(fresh)
-        before, after = (
-            loss_of(wanted, restored_by(network, held_out.blurry), held_out.sharp)
-            for network in (fresh, trained)
-        )
+
+        def loss(restored: Array) -> float:
+            return loss_of(wanted, restored, held_out.sharp)
+
         return Learnt(
-            before=before,
-            after=after,
-            blurry=loss_of(wanted, held_out.blurry, held_out.sharp),
+            before=loss(restored_by(with_batch_statistics(fresh), held_out.blurry)),
+            trained=loss(restored_by(with_batch_statistics(trained), held_out.blurry)),
+            after=loss(restored_by(trained.eval(), held_out.blurry)),
+            blurry=loss(held_out.blurry),
             validations=[progress.validation for progress in seen if progress.validation is not None],
         )
 
     return learn
 
 
+def with_batch_statistics(network: nn.Module) -> nn.Module:
+    """The network in evaluation mode, but for its norms; their running statistics stay."""
+    copied = deepcopy(network).eval()
+    for module in copied.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.train()
+    return copied
+
+
 def restored_by(network: nn.Module, blurry: Array) -> Array:
     """What the network makes of pictures, unclipped."""
-    network.eval()
     with torch.no_grad():
         parts = [network(part) for part in torch.from_numpy(blurry.transpose(0, 3, 1, 2)).split(32)]
     restored: Array = torch.cat(parts).numpy().transpose(0, 2, 3, 1)
@@ -184,7 +198,7 @@ def test_the_tiny_variant_of_every_network_learns_by_every_recipe(
     """From weights at random it takes longer to get ahead of the blurred pictures: there the way is the goal."""
     learnt = learn(name, recipe, options=MODELS[name].tiny, steps=1000, batch_size=32)
 
-    assert learnt.after < learnt.before
+    assert learnt.trained < learnt.before
     if recipe == "fast":
         assert learnt.after < 0.99 * learnt.blurry
 
@@ -202,12 +216,12 @@ def test_a_recurrent_cell_learns(lstm: str, learn: Callable[..., Learnt]) -> Non
 def test_every_network_at_its_full_size_learns_by_every_recipe(
     name: str, recipe: str, learn: Callable[..., Learnt]
 ) -> None:
-    """For some 1e13 multiplications, forward and backward: minutes on one core, whatever the network."""
+    """For some 4e12 multiplications, forward and backward: minutes on one core, whatever the network."""
     kmacs = MODELS[name].facts.kmacs_per_pixel
-    steps = max(30, min(600, round(1e13 / (3 * 1000 * kmacs * PIXELS_BY_STEP))))
+    steps = max(30, min(600, round(4e12 / (3 * 1000 * kmacs * PIXELS_BY_STEP))))
 
     learnt = learn(name, recipe, options={}, steps=steps, batch_size=16)
 
-    assert learnt.after < learnt.before
+    assert learnt.trained < learnt.before
     if recipe == "fast" and kmacs < CHEAP_KMACS:
         assert learnt.after < learnt.blurry
