@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deblur_cli.host.declarations import Model
+from deblur_cli.host.declarations import Model, Values
 from deblur_cli.host.manager import Host
 from deblur_cli.networks import ConvNormAct, InferenceForm
 from deblur_cli.restore.restorer import Restorer
@@ -56,14 +56,17 @@ def plain(network: nn.Module, x: Tensor) -> Tensor:
 def test_what_the_restorer_gives_is_the_network_in_eval_mode(model: Model) -> None:
     network = small(model)
     step = model.geometry_for(model.tiny).multiple_of
-    x = noise(3 * step + 16 // step * step, 2 * step + 16 // step * step)
-    image = np.ascontiguousarray(x[0].permute(1, 2, 0).numpy())
+    pixels = noise(3 * step + 16 // step * step, 2 * step + 16 // step * step)
+    image = np.ascontiguousarray(pixels[0].permute(1, 2, 0).numpy())
+    signed = model.values is Values.SIGNED
+    x = 2 * pixels - 1 if signed else pixels
 
     restored = Restorer(
         network, model=model, options=model.tiny, device="cpu", dtype="float32"
     ).restore_array(image)
 
     expected = plain(network, x)
+    expected = (expected + 1) / 2 if signed else expected
     clipped = expected[0].permute(1, 2, 0).clamp(0, 1).numpy()
     assert np.abs(restored - clipped).max() <= rounding(expected)
 

@@ -1,10 +1,24 @@
-"""REDNet30, an encoder-decoder with symmetric skips, as a plugin. network.py names the report that it is taken from."""
+"""rednet30 and rednet30wgan, encoder-decoders with symmetric skips, as a plugin. network.py names their report."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from deblur_cli import Cosine, Facts, Geometry, Model, Optimizer, Option, Recipe, Staircase, Weights, hookimpl
+from deblur_cli import (
+    Cosine,
+    Facts,
+    Geometry,
+    Model,
+    Optimizer,
+    Option,
+    Recipe,
+    Staircase,
+    Term,
+    Values,
+    WassersteinGP,
+    Weights,
+    hookimpl,
+)
 
 API = 1
 
@@ -39,30 +53,58 @@ FAST = Recipe(
     freeze_norm_after=2 / 3,
 )
 
+WGAN_ADAM = Optimizer(kind="adam", lr=2e-4, betas=(0.5, 0.9), eps=1e-7)
+REPORT_WGAN = Recipe(
+    summary="the report's recipe for CIFAR-10: LogCosh, and a critic five times a batch (WGAN-GP); Adam at 2e-4, flips",
+    loss="logcosh",
+    strategy=WassersteinGP(n_critic=5, gradient_penalty=10.0, adversarial=1e-4),
+    optimizer=WGAN_ADAM,
+    epochs=350,
+    batch_size=32,
+    drop_last=False,
+    patch=32,
+)
+FAST_WGAN = replace(
+    FAST,
+    summary="quick good results: starts near the identity, batch norms frozen there, a critic once a batch (WGAN-GP), AdamW, "
+    "cosine, averaged weights",
+    loss=Term(loss="charbonnier", options={"eps": 0.03}),
+    strategy=WassersteinGP(n_critic=1, optimizer=WGAN_ADAM),
+    start="deblur_rednet.network:start_near_identity",
+    batch_size=32,
+    patch=32,
+    freeze_norm_after=0.0,
+)
+
+SOURCE = "Orlandi, Pinardi: Application of Deep Learning on Image Deblurring, Bologna 2020"
+PAPER = "Mao, Shen, Yang: Image Restoration Using Very Deep Convolutional Encoder-Decoder Networks, NIPS 2016 (arXiv 1603.09056)"
+
 
 def _geometry(options: Mapping[str, Any]) -> Geometry:
     return Geometry(halo=2 * options["depth"])
 
 
+OPTIONS = {
+    "depth": Option(
+        type=int,
+        default=15,
+        choices=(2, 5, 10, 15),
+        help="convolutions a side; 15 is the report's network",
+    ),
+    "width": Option(type=int, default=64, least=1, help="features of each convolution"),
+}
+
 MODELS = (
     Model(
         name="rednet30",
         summary="30 convolutions with symmetric skips and a global residual (ELU, batch norm)",
-        source="Orlandi, Pinardi: Application of Deep Learning on Image Deblurring, Bologna 2020",
-        paper="Mao, Shen, Yang: Image Restoration Using Very Deep Convolutional Encoder-Decoder Networks, NIPS 2016 (arXiv 1603.09056)",
+        source=SOURCE,
+        paper=PAPER,
         network="deblur_rednet.network:REDNet",
         geometry=_geometry,
         facts=Facts(parameters=1_076_739, kmacs_per_pixel=1071.0, bytes_per_pixel=152),
         licence="MIT",
-        options={
-            "depth": Option(
-                type=int,
-                default=15,
-                choices=(2, 5, 10, 15),
-                help="convolutions a side; 15 is the report's network",
-            ),
-            "width": Option(type=int, default=64, least=1, help="features of each convolution"),
-        },
+        options=OPTIONS,
         recipes={"fast": FAST, "report": REPORT, "report-finetune": REPORT_FINETUNE},
         preference=1,
         weights=(
@@ -74,10 +116,32 @@ MODELS = (
         ),
         tiny={"depth": 2, "width": 8},
     ),
+    Model(
+        name="rednet30wgan",
+        summary="rednet30 with a tanh at its end, trained against a critic (ELU, batch norm)",
+        source=SOURCE,
+        paper=PAPER,
+        network="deblur_rednet.network:REDNetWGAN",
+        geometry=_geometry,
+        facts=Facts(parameters=1_076_739, kmacs_per_pixel=1071.0, bytes_per_pixel=152),
+        licence="MIT",
+        values=Values.SIGNED,
+        options={
+            **OPTIONS,
+            "activation": Option(
+                type=str,
+                default="elu",
+                choices=("elu", "relu"),
+                help="of the inner layers: as the report says, or relu as its code has it by default",
+            ),
+        },
+        recipes={"fast": FAST_WGAN, "report": REPORT_WGAN},
+        tiny={"depth": 2, "width": 24},
+    ),
 )
 
 
 @hookimpl
 def deblur_models() -> Iterable[Model]:
-    """rednet30 and its shorter and narrower variants by option."""
+    """rednet30 and rednet30wgan; shorter and narrower ones by option."""
     return MODELS

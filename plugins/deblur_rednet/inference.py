@@ -3,7 +3,7 @@
 Two things make the plain forward slow on a CPU, and both are memory: four passes over activations of picture size for each
 convolution, and fresh pages for each of them. Here
 
-* a batch norm y = s e + t after e = ELU(z) is folded into the *following* convolution: weights W s, bias b + sum(W t).
+* a batch norm y = s e + t after an activation e is folded into the *following* convolution: weights W s, bias b + sum(W t).
   Under zero padding that bias is wrong on a frame of one pixel, where some taps lie outside the picture and see y = 0,
   not y = t. A table of the sums over the missing taps, by edge and corner, is taken off there: exact.
 * the picture streams through all layers in bands of rows small enough for the cache. Each convolution keeps the two
@@ -11,7 +11,7 @@ convolution, and fresh pages for each of them. Here
   k rows behind the input. Memory grows with the width of the picture and not with its height.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,8 @@ from deblur_rednet.network import Block, REDNet
 
 _BAND_PIXELS_CPU = 32_000  # 4 MB of 64 bfloat16 features: stays in cache, and is reused without page faults
 _BAND_PIXELS_OTHER = 1 << 20  # an accelerator wants large launches
+
+_IN_PLACE: dict[str, Callable[[Tensor], Tensor]] = {"elu": F.elu_, "relu": F.relu_, "tanh": torch.tanh_}
 
 _INTERIOR, _FIRST, _LAST, _ONLY = range(4)
 _TAPS_INSIDE = ((1, 1, 1), (0, 1, 1), (1, 1, 0), (0, 1, 0))  # of three taps, at each of these positions
@@ -83,11 +85,12 @@ class FoldedConv(nn.Module):
 
 
 class _Stream:
-    """One FoldedConv on its way down one picture: takes bands of its input, gives the bands of ELU(conv) they complete."""
+    """One FoldedConv on its way down one picture: takes bands of its input, gives the activations that they complete."""
 
-    def __init__(self, conv: FoldedConv, *, height: int) -> None:
+    def __init__(self, conv: FoldedConv, *, height: int, activation: str) -> None:
         self.conv = conv
         self.height = height
+        self.activate = _IN_PLACE[activation]
         self.next_row = 0
         self.pending: Tensor | None = None  # input rows that later output rows need
         self.skips: Tensor | None = None  # rows of the skip that have no partner yet
@@ -116,11 +119,11 @@ class _Stream:
             assert self.skips is not None  # an encoder layer is always ahead of its decoder layer
             z.addcmul_(self.skips[:, :, :num_rows], self.conv.skip_scale)
             self.skips = self.skips[:, :, num_rows:]
-        return F.elu_(z)
+        return self.activate(z)
 
 
 class StreamedREDNet(nn.Module):
-    """The function of a REDNet in eval mode, for inference only: (B, 3, H, W) float32 in [0, 1] to the same.
+    """The function of a REDNet in eval mode, for inference only: (B, 3, H, W) float32 in its range to the same.
 
     Parameters
     ----------
@@ -139,6 +142,7 @@ class StreamedREDNet(nn.Module):
 
     def __init__(self, network: REDNet, *, dtype: torch.dtype, band_pixels: int | None = None) -> None:
         super().__init__()
+        self.activation, self.last = network.activation, network.last
         blocks = [block for block in (*network.encoder, *network.decoder) if isinstance(block, Block)]
         norms = [_scale_and_shift(block.norm) for block in blocks]
         # input number of the skip by number of the convolution it joins: d_i of odd i takes E(n-1-i)
@@ -162,13 +166,13 @@ class StreamedREDNet(nn.Module):
 
     @torch.no_grad()
     def forward(self, blurry: Tensor) -> Tensor:
-        """(B, 3, H, W) float32 in [0, 1] -> restored, float32."""
+        """(B, 3, H, W) float32 -> restored, float32."""
         restored = torch.empty_like(blurry, dtype=torch.float32)
         row = 0
         for features in self._bands(blurry):
             residual = F.conv2d(features, self.output_weight, self.output_bias).float()
             rows = slice(row, row + features.shape[2])
-            restored[:, :, rows] = F.elu_(residual.add_(blurry[:, :, rows]))
+            restored[:, :, rows] = _IN_PLACE[self.last](residual.add_(blurry[:, :, rows]))
             row = rows.stop
         return restored
 
@@ -178,7 +182,11 @@ class StreamedREDNet(nn.Module):
         on_cpu = blurry.device.type in ("cpu", "meta")  # meta: memory is counted there, as it is on a CPU
         suitable = _BAND_PIXELS_CPU if on_cpu else _BAND_PIXELS_OTHER
         num_rows = max(1, (self.band_pixels or suitable) // (batch * width))
-        streams = [_Stream(conv, height=height) for conv in self.convs if isinstance(conv, FoldedConv)]
+        streams = [
+            _Stream(conv, height=height, activation=self.activation)
+            for conv in self.convs
+            if isinstance(conv, FoldedConv)
+        ]
         skip_to = {encoder: decoder for decoder, encoder in self.skip_from.items()}
         for first in range(0, height, num_rows):
             band = blurry[:, :, first : first + num_rows]
