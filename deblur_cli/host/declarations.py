@@ -56,6 +56,8 @@ class Geometry:
     multiple_of : height and width must be multiples of this, in pixels; so must tile origins
     halo : half-extent, the largest distance in pixels at which an input pixel changes an output pixel;
         None where some layer looks at the whole picture
+    frozen_halo : the half-extent of a network that looks at the whole picture, once it is told of that (PictureMoments);
+        None where it cannot be told all
     fixed_size : the only height and width accepted, in pixels, or None
     overlap : for a halo so wide that exact tiles would read more than twice the picture: the pixels that tiles read
         around what they keep instead. Such tiling is approximate. None where tiles are always exact
@@ -64,6 +66,7 @@ class Geometry:
 
     multiple_of: int = 1
     halo: int | None
+    frozen_halo: int | None = None
     fixed_size: int | None = None
     overlap: int | None = None
     hint: str = ""
@@ -82,6 +85,13 @@ class Geometry:
             "an integer >= 0, or None",
         )
         require(
+            self.frozen_halo is None
+            or (is_int(self.frozen_halo) and self.frozen_halo >= 0 and self.halo is None),
+            "geometry.frozen_halo",
+            self.frozen_halo,
+            "an integer >= 0 beside halo=None, or None",
+        )
+        require(
             self.fixed_size is None
             or (is_int(self.fixed_size) and self.fixed_size >= 1 and self.fixed_size % self.multiple_of == 0),
             "geometry.fixed_size",
@@ -95,6 +105,11 @@ class Geometry:
             self.overlap,
             "an integer >= 0 below the halo, or None",
         )
+
+    @property
+    def reach(self) -> int | None:
+        """The half-extent of all that a network does not take from the whole picture; None where that is not known."""
+        return self.frozen_halo if self.halo is None else self.halo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

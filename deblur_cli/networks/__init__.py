@@ -1,5 +1,6 @@
 """Networks and building blocks that several plugins share."""
 
+from deblur_cli.networks.attention import SelfAttention
 from deblur_cli.networks.blocks import ConvNormAct, keras_norm
 from deblur_cli.networks.conv_lstm import ConvLSTM, State
 from deblur_cli.networks.inference import InferenceForm
@@ -11,13 +12,26 @@ from deblur_cli.networks.initialising import (
     let_pass,
     undo_tanh,
 )
+from deblur_cli.networks.whole_picture import (
+    ChannelAttention,
+    InstanceNorm,
+    Kept,
+    PictureMoments,
+    PictureStatistics,
+)
 
 __all__ = [
     "PHOTO_MEAN",
     "PHOTO_STD",
+    "ChannelAttention",
     "ConvLSTM",
     "ConvNormAct",
     "InferenceForm",
+    "InstanceNorm",
+    "Kept",
+    "PictureMoments",
+    "PictureStatistics",
+    "SelfAttention",
     "State",
     "calibrate_norms",
     "glorot_uniform",

@@ -5,6 +5,7 @@ from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from deblur_cli.networks.blocks import ConvNormAct
@@ -17,7 +18,7 @@ class InferenceForm(nn.Module):
 
     Against the network under autocast
 
-    * the batch norm of each `ConvNormAct` is folded into its convolution, in float64;
+    * the batch norm of each `ConvNormAct` is folded into its convolution, in float64, and spectral norms into kernels;
     * kernels are cast once, and lie channels last, as convolutions on a CPU like both them and the picture best.
 
     Everything else runs as the network's own `forward` has it: what is in float32 there, such as the sum with the
@@ -32,6 +33,7 @@ class InferenceForm(nn.Module):
     def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
         self.network = deepcopy(network).eval().requires_grad_(False)
+        _fold_parametrizations(self.network)
         _fold_norms(self.network)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch leaves it out
         for module in self.network.modules():
@@ -44,6 +46,14 @@ class InferenceForm(nn.Module):
         """(B, 3, H, W) float32 -> restored, float32."""
         restored: Tensor = self.network(x)
         return restored.float()
+
+
+def _fold_parametrizations(network: nn.Module) -> None:
+    """Keep what a kernel is made of its parameters, such as one divided by its spectral norm, instead of making it."""
+    for module in list(network.modules()):
+        parametrizations = getattr(module, "parametrizations", {})
+        for name in list(parametrizations):
+            parametrize.remove_parametrizations(module, name)
 
 
 def _fold_norms(network: nn.Module) -> None:

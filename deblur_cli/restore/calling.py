@@ -54,7 +54,7 @@ class WindowCaller:
             memory_format=torch.channels_last if self.device.type == "cpu" else torch.contiguous_format
         )
         with torch.inference_mode():
-            y: Tensor = self._module_for(dtype)(x)
+            y: Tensor = self.module_for(dtype)(x)
             if y.shape != x.shape:
                 raise PictureError(
                     f"model {self.label} made {tuple(y.shape)} of {tuple(x.shape)}; see what is wrong with: deblur plugins check"
@@ -67,7 +67,7 @@ class WindowCaller:
         restored: FloatPixels = y[0].permute(1, 2, 0).cpu().numpy()
         return restored
 
-    def _module_for(self, dtype: torch.dtype) -> nn.Module:
+    def module_for(self, dtype: torch.dtype) -> nn.Module:
         """What takes and returns float32 and computes in `dtype`: the network's own way, else autocast."""
         if dtype not in self._modules:
             make = getattr(self.network, "for_inference", None)

@@ -57,7 +57,7 @@ class TilePlanner:
             keep_large_tensors_on_the_heap()
         self.geometry = geometry
         self._call = call
-        self._request = request
+        self.request = request
         self._max_memory = max_memory
         self._key = key
         self._memory: dict[torch.dtype, MemoryModel] = {}
@@ -66,14 +66,14 @@ class TilePlanner:
     def with_request(self, request: TileRequest) -> "TilePlanner":
         """The same network and budget with other tiles."""
         other = copy(self)
-        other._request = request
+        other.request = request
         return other
 
     def halve(self, plan: TilePlan) -> None:
         """Take windows of at most half the pixels from now on, whatever was asked for: these did not fit."""
         self._most_pixels = plan.tile_pixels // 2
         if self.geometry.fixed_size is None:
-            self._request = replace(self._request, tile="auto")
+            self.request = replace(self.request, tile="auto")
 
     def plan(
         self, height: int, width: int, *, area: Area, dtype: torch.dtype, channels: int, pixel_bytes: int
@@ -93,7 +93,7 @@ class TilePlanner:
         """
         self._require_size(height, width)
         everything = whole_area(height, width)
-        if area != everything and declared_overlap(self.geometry, self._request) is not None:
+        if area != everything and declared_overlap(self.geometry, self.request) is not None:
             # its result takes more memory, so that its windows may be smaller than this area's would be
             whole = self.plan(
                 height, width, area=everything, dtype=dtype, channels=channels, pixel_bytes=pixel_bytes
@@ -111,9 +111,9 @@ class TilePlanner:
         limit = memory.pixels_within(max(0, budget - held))
         if self._most_pixels is not None:
             limit = min(limit, self._most_pixels)
-        auto = replace(self._request, tile="auto")
+        auto = replace(self.request, tile="auto")
         least = least_pixels(height=height, width=width, area=area, geometry=self.geometry, request=auto)
-        given = self._request.tile != "auto" or self.geometry.fixed_size is not None
+        given = self.request.tile != "auto" or self.geometry.fixed_size is not None
         while True:
             plan = self._plan(height, width, area, most_pixels=limit if given else max(limit, least))
             assert plan is not None  # a window of `least` pixels is of use
@@ -127,7 +127,7 @@ class TilePlanner:
 
     def _require_size(self, height: int, width: int) -> None:
         size = self.geometry.fixed_size
-        if size is None or (height, width) == (size, size) or isinstance(self._request.tile, tuple):
+        if size is None or (height, width) == (size, size) or isinstance(self.request.tile, tuple):
             return
         hint = f"{self.geometry.hint}; " if self.geometry.hint else ""
         raise PictureError(
@@ -141,7 +141,7 @@ class TilePlanner:
             width=width,
             area=area,
             geometry=self.geometry,
-            request=self._request,
+            request=self.request,
             most_pixels=most_pixels,
         )
 
@@ -149,7 +149,7 @@ class TilePlanner:
         """Bytes that pictures and activations may take; of free memory more where the user chose the tile."""
         if self._max_memory is not None:
             return self._max_memory
-        share = SHARE_OF_FREE if self._request.tile == "auto" else SHARE_IF_ASKED
+        share = SHARE_OF_FREE if self.request.tile == "auto" else SHARE_IF_ASKED
         return int(free_memory(self._call.device) * share) + held // 2  # the input is there already
 
     def _too_little(self, budget: int, needed: int, plan: TilePlan, *, auto_fits: bool) -> NotEnoughRoomError:
@@ -157,7 +157,7 @@ class TilePlanner:
         if needed <= budget:
             return self._full()
         remedy = "or a picture of fewer pixels"
-        if self.geometry.fixed_size is None and self._request.tile != "auto" and auto_fits:
+        if self.geometry.fixed_size is None and self.request.tile != "auto" and auto_fits:
             remedy = "or --tile auto"
         elif plan.margin > WIDE_PX:
             remedy = f"or an --overlap below {plan.margin}, which is approximate"

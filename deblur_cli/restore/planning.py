@@ -29,10 +29,13 @@ class TileRequest:
     tile : "auto", "none" (the whole picture at once), or (height, width) that a window keeps, pixels
     overlap : pixels that a window reads beyond what it keeps; None for what makes tiling exact, or for the overlap that
         the network declares where that is too much
+    frozen_statistics : every window is told of the whole picture what the network takes from it, such as the statistics
+        of an instance norm, if it does; else each takes its own
     """
 
     tile: str | tuple[int, int] = "auto"
     overlap: int | None = None
+    frozen_statistics: bool = True
 
     def __post_init__(self) -> None:
         if self.overlap is not None and self.overlap < 0:
@@ -120,7 +123,7 @@ def tile_margin(geometry: Geometry, overlap: int | None) -> int:
         )
     if geometry.fixed_size is not None:
         return _fixed_margin(geometry.fixed_size, geometry.multiple_of)
-    return GLOBAL_MARGIN_PX if geometry.halo is None else geometry.halo
+    return GLOBAL_MARGIN_PX if geometry.reach is None else geometry.reach
 
 
 def declared_overlap(geometry: Geometry, request: TileRequest) -> int | None:
@@ -183,7 +186,13 @@ def _plan(
     reads_all = plan.tile_shape[0] >= height and plan.tile_shape[1] >= width
     if reads_all or (geometry.halo is not None and fixed is None and margin >= geometry.halo):
         return plan
-    return replace(plan, exact=False, blend=margin > 0)
+    alike = (
+        request.frozen_statistics
+        and geometry.reach is not None
+        and margin >= geometry.reach
+        and fixed is None
+    )
+    return replace(plan, exact=False, blend=margin > 0 and not alike)
 
 
 def _is_worth_it(plan: TilePlan, *, most_pixels: int | None) -> bool:

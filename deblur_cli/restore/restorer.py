@@ -1,7 +1,7 @@
 """The restorer: a network, and all it takes to run it on pictures of any size within a budget of memory."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from torch import nn
 
 from deblur_cli.errors import NotEnoughRoomError, PictureError, UsageError, memory_ran_out
 from deblur_cli.host.declarations import Geometry, Model, Values
+from deblur_cli.networks import Kept, PictureStatistics
 from deblur_cli.pictures.picture import Picture
 from deblur_cli.restore.arrays import Array, split_array, split_image
 from deblur_cli.restore.calling import WindowCaller, evaluation_mode
@@ -163,17 +164,26 @@ class Restorer:
         return dtype_name(self._dtype(np.dtype(pixels)))
 
     def retiled(
-        self, tile: str | int | tuple[int, int], *, overlap: int | None = None, warn: bool = True
+        self,
+        tile: str | int | tuple[int, int],
+        *,
+        overlap: int | None = None,
+        frozen_statistics: bool = True,
+        warn: bool = True,
     ) -> "Restorer":
         """The same network with other tiles.
 
         Parameters
         ----------
         tile, overlap : as those of `load`
+        frozen_statistics : tell every tile of the whole picture what the network takes from it, such as the statistics
+            of an instance norm, if it does; else each takes its own
         warn : say where tiling is approximate
         """
         other = copy(self)
-        other._planner = self._planner.with_request(TileRequest(tile=parse_tile(tile), overlap=overlap))
+        other._planner = self._planner.with_request(
+            TileRequest(tile=parse_tile(tile), overlap=overlap, frozen_statistics=frozen_statistics)
+        )
         other._told = set()
         other._warns_if_approximate = warn
         return other
@@ -328,11 +338,28 @@ class Restorer:
             top, left = top - area.top, left - area.left
             restored[top : top + height, left : left + width] = values
 
-        with evaluation_mode(self._call.network):
-            run_plan(plan, restore=restore, write=write, progress=progress)
+        statistics = PictureStatistics(self._call.module_for(dtype))
+        try:
+            with evaluation_mode(self._call.network):
+                if statistics and self._planner.request.frozen_statistics and not plan.exact:
+                    self._collect(statistics, image, restore)
+                run_plan(plan, restore=restore, write=write, progress=progress)
+        finally:
+            statistics.release()
         if plan.num_tiles > 1:
             give_back_free_memory()  # for the encoder
         return restored, non_finite
+
+    def _collect(
+        self, statistics: PictureStatistics, image: Array, restore: Callable[[Span, Span], FloatPixels]
+    ) -> None:
+        """Take what the network wants to know of the whole picture from all its windows, and freeze that."""
+        plan = self.plan(*image.shape[:2], channels=image.shape[2], pixels=image.dtype)
+        for row, column in plan.tiles():
+            (top, bottom), (left, right) = (_kept(row, plan.height), _kept(column, plan.width))
+            statistics.note(Kept(top=top, bottom=bottom, left=left, right=right))
+            restore(row, column)
+        statistics.freeze()
 
     def _dtype(self, pixels: "np.dtype[Any]") -> torch.dtype:
         """bfloat16 holds 8 bits: enough for a correction to 8-bit pixels, not to finer ones unless the user says so."""
@@ -387,6 +414,12 @@ class Restorer:
 
 def _area(height: int, width: int, region: tuple[int, int, int, int] | None) -> Area:
     return whole_area(height, width) if region is None else region_area(region, height=height, width=width)
+
+
+def _kept(span: Span, length: int) -> tuple[float, float]:
+    """Where what a window keeps begins and ends, as shares of the window; at the picture's end with the padding."""
+    stop = span.read_stop if span.keep_stop == length else span.keep_stop
+    return (span.keep_start - span.read_start) / span.size, (stop - span.read_start) / span.size
 
 
 def _out_of_memory(label: str) -> NotEnoughRoomError:

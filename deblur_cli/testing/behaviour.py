@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from deblur_cli.host.declarations import Model, Values
+from deblur_cli.networks import Kept, PictureStatistics
 from deblur_cli.testing.declaration import build, require
 from deblur_cli.training.objective import reduced_to
 
@@ -79,13 +80,14 @@ def inference_form_gives_the_same(model: Model) -> None:
 def any_tile_with_its_halo_gives_the_same_pixels(model: Model) -> None:
     """A tile cut on the grid of multiple_of with the halo around it gives the pixels of the whole picture.
 
-    This is what exact tiling rests on. Networks with global context (halo=None) or a fixed size are not asked.
+    This is what exact tiling rests on. A network that looks at the whole picture is told of that, with the halo that it
+    declares for this. Networks that cannot be told all, or of a fixed size, are not asked.
     """
     geometry = model.geometry_for(model.tiny)
-    if geometry.halo is None or geometry.fixed_size is not None:
+    if geometry.reach is None or geometry.fixed_size is not None:
         return
     step = geometry.multiple_of
-    halo = -(-geometry.halo // step) * step
+    halo = -(-geometry.reach // step) * step
     network = varied(build(model, model.tiny))
     height = 3 * step if halo > 100 else 2 * halo + 3 * step  # a strip where a square would be large
     width = 2 * halo + 5 * step
@@ -93,8 +95,11 @@ def any_tile_with_its_halo_gives_the_same_pixels(model: Model) -> None:
     top, left = (0 if halo > 100 else halo + step), halo + 2 * step  # of a core of one step
     rows = slice(max(0, top - halo), min(height, top + step + halo))
     columns = slice(left - halo, left + step + halo)
+    statistics = PictureStatistics(network)
+    statistics.note(Kept(top=0, bottom=1, left=0, right=1))
     with torch.no_grad():
         whole = network(x)[..., top : top + step, left : left + step]
+        statistics.freeze()
         tile = network(x[..., rows, columns])
     core = tile[..., top - rows.start : top - rows.start + step, halo : halo + step]
     _require_near(core, whole, f"a tile with a halo of {halo} px and the whole picture", tolerance=_TOLERANCE)

@@ -56,20 +56,21 @@ _REMOVED = {
 def half_extent_is_exact(model: Model) -> None:
     """The declared halo is the measured half-extent: no more (tiles would be wasteful), no less (seams would show).
 
-    Measured by default and on the tiny variant; on that alone where it is declared with the same geometry and the
+    So is the frozen_halo of a network that looks at the whole picture. Measured by default and on the tiny variant; on that alone where it is declared with the same geometry and the
     network itself would take long.
     """
     for options in {str(dict(item)): item for item in ({}, model.tiny)}.values():
         geometry = model.geometry_for(options)
-        if geometry.halo is None or geometry.fixed_size is not None:
+        if geometry.reach is None or geometry.fixed_size is not None:
             continue
         if not options and geometry == model.geometry_for(model.tiny) and _macs(model, geometry) > _MOST_MACS:
             continue
         measured = half_extent(model, options)
         which = f"with {dict(options)}" if options else "by default"
+        field = "halo" if geometry.frozen_halo is None else "frozen_halo"
         require(
-            geometry.halo == measured,
-            f"geometry.halo is {geometry.halo} {which}, the layers reach {measured} px",
+            geometry.reach == measured,
+            f"geometry.{field} is {geometry.reach} {which}, the layers reach {measured} px",
         )
 
 
@@ -98,7 +99,7 @@ def _macs(model: Model, geometry: Geometry) -> float:
 
 def _margin(geometry: Geometry) -> int:
     """A little more than the declared halo, on the grid of the stride."""
-    return -(-((geometry.halo or 0) + 2) // geometry.multiple_of) * geometry.multiple_of
+    return -(-((geometry.reach or 0) + 2) // geometry.multiple_of) * geometry.multiple_of
 
 
 def _reach(network: nn.Module, *, step: int, margin: int) -> int:
