@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 from deblur_cli import (
     ConditionalGAN,
+    ConstantRate,
     EarlyStopping,
     LinearToZero,
     Optimizer,
@@ -223,6 +224,48 @@ def test_each_network_declares_the_recipe_of_its_report() -> None:
         "srndeblur_reds": (10, "mse", "sum", 1e-4, 1e-8, "ConstantRate", 150, 10, "none"),
         "srn_deblurnet": (16, "mse", "sum", 1e-4, 1e-8, "Polynomial", 4000, None, "none"),
     }
+
+
+def test_each_network_trained_against_a_wasserstein_critic_declares_the_recipe_of_its_report() -> None:
+    """As above, and all of the critic."""
+    declared = {
+        name: _printed_with_critic(model.recipes["report"])
+        for name, model in Host.discover(environ={}).models.items()
+        if isinstance(model.recipes["report"].strategy, WassersteinGP)
+    }
+
+    # loss of which outputs, updates of the critic on which batches, weights of its penalty and of its opinion
+    s0 = ("logcosh", 1, 5, "same", 10, 1e-4, "LayerNormPatchCritic", 2e-4, (0.5, 0.9), 1e-7, "both")
+    assert declared == {
+        "rednet30wgan": (32, "finest", 350, *s0),
+        "msdeblurwgan": (32, "half-mean", 150, *s0),
+        "msdeblurwgan_5": (32, "half-mean", 100, *s0),
+    }
+
+
+def _printed_with_critic(recipe: Recipe) -> tuple[object, ...]:
+    (term,) = recipe.terms
+    strategy, optimizer = recipe.strategy, recipe.optimizer
+    assert isinstance(strategy, WassersteinGP)
+    assert strategy.optimizer is None
+    assert (strategy.critic_options, strategy.penalty_norm, strategy.pretrain_epochs) == ({}, "image", 0)
+    assert (optimizer.kind, type(recipe.schedule), recipe.early_stopping) == ("adam", ConstantRate, None)
+    return (
+        recipe.batch_size,
+        term.scales,
+        recipe.epochs,
+        term.loss,
+        term.weight,
+        strategy.n_critic,
+        strategy.critic_batches,
+        strategy.gradient_penalty,
+        strategy.adversarial,
+        strategy.critic.rpartition(":")[2],
+        optimizer.lr,
+        optimizer.betas,
+        optimizer.eps,
+        recipe.flips,
+    )
 
 
 def _printed(recipe: Recipe) -> tuple[object, ...]:
