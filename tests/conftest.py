@@ -247,17 +247,24 @@ def rednet_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained_like() -> "Callable[..., REDNet]":
-    """(seed, depth, width) -> REDNet in eval mode: biases, scales of both signs, statistics of its own activations."""
+    """Makes a REDNet, or one of `kind`, in eval mode: biases, scales of both signs, statistics of its own activations."""
     import torch
     from torch import nn
 
     from deblur_rednet.network import REDNet
 
-    def trained_like(*, seed: int = 0, depth: int = 15, width: int = 64) -> REDNet:
+    def trained_like(
+        *,
+        seed: int = 0,
+        depth: int = 15,
+        width: int = 64,
+        kind: type[REDNet] = REDNet,
+        activation: str = "elu",
+    ) -> REDNet:
         rng = torch.Generator().manual_seed(seed)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            network = REDNet(depth=depth, width=width)
+            network = kind(depth=depth, width=width, activation=activation)
         with torch.no_grad():
             for module in network.modules():
                 if isinstance(module, nn.Conv2d):

@@ -1,13 +1,13 @@
-"""rednet30 is the network that its report describes: count, wiring, residual, receptive field."""
+"""rednet30 and rednet30wgan are the networks that their report describes: count, wiring, residual, receptive field, start."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from deblur_rednet.network import REDNet, start_at_identity
+from deblur_rednet.network import REDNet, REDNetWGAN, start_at_identity, start_near_identity
 
 Array = np.ndarray
 TrainedLike = Callable[..., REDNet]
@@ -19,7 +19,9 @@ def restated(network: REDNet, blurry: Array) -> Array:
     depth = len(network.encoder)
 
     def block(x: Array, name: str, skip: Array | float = 0.0) -> Array:
-        e = elu(convolve3(x, state[f"{name}.conv.weight"], state[f"{name}.conv.bias"]) + skip)
+        e = ACTIVATIONS[network.activation](
+            convolve3(x, state[f"{name}.conv.weight"], state[f"{name}.conv.bias"]) + skip
+        )
         mean, var, gain, shift = (
             state[f"{name}.norm.{part}"][:, None, None]
             for part in ("running_mean", "running_var", "weight", "bias")
@@ -33,7 +35,8 @@ def restated(network: REDNet, blurry: Array) -> Array:
     for i in range(depth):
         x = block(x, f"decoder.{i}", encoded[depth - 1 - i] if i % 2 == 1 else 0.0)
     residual = np.einsum("oc,chw->ohw", state["output.weight"][:, :, 0, 0], x)
-    return elu(residual + state["output.bias"][:, None, None] + blurry)
+    last = np.tanh if isinstance(network, REDNetWGAN) else elu
+    return last(residual + state["output.bias"][:, None, None] + blurry)
 
 
 def convolve3(x: Array, weight: Array, bias: Array) -> Array:
@@ -52,17 +55,23 @@ def elu(x: Array) -> Array:
     return np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
 
 
-def test_rednet30_has_the_reports_number_of_parameters() -> None:
-    counted = sum(parameter.numel() for parameter in REDNet().parameters())
+ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {"elu": elu, "relu": lambda x: np.maximum(x, 0)}
+KINDS = [(REDNet, "elu"), (REDNetWGAN, "elu"), (REDNetWGAN, "relu")]
+
+
+@pytest.mark.parametrize("kind", [REDNet, REDNetWGAN])
+def test_rednet30_has_the_reports_number_of_parameters(kind: type[REDNet]) -> None:
+    counted = sum(parameter.numel() for parameter in kind().parameters())
 
     assert counted == 1_792 + 29 * 36_928 + 30 * 128 + 195 == 1_076_739
 
 
 @pytest.mark.parametrize("depth", [2, 5, 15])
+@pytest.mark.parametrize(("kind", "activation"), KINDS)
 def test_the_network_equals_an_independent_statement_of_the_report(
-    depth: int, trained_like: TrainedLike
+    kind: type[REDNet], activation: str, depth: int, trained_like: TrainedLike
 ) -> None:
-    network = trained_like(depth=depth, width=4).double()
+    network = trained_like(kind=kind, activation=activation, depth=depth, width=4).double()
     blurry = torch.rand(1, 3, 7, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
     restored = network(blurry).detach()
@@ -122,6 +131,25 @@ def test_the_fast_recipe_starts_at_the_identity_and_learns_away_from_it() -> Non
     assert torch.equal(restored, blurry)
     assert network.output.weight.grad is not None
     assert network.output.weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("activation", ["elu", "relu"])
+@pytest.mark.parametrize("depth", [2, 5, 10, 15])
+@pytest.mark.parametrize(("width", "most"), [(64, 0.004), (24, 0.03), (12, 0.07), (8, 0.11)])
+def test_rednet30wgan_can_start_near_the_picture(
+    activation: str, depth: int, width: int, most: float
+) -> None:
+    """As near as a tanh lets the features bend. most : root of the mean squared difference, of a range of 2"""
+    torch.manual_seed(0)
+    network = REDNetWGAN(depth=depth, width=width, activation=activation)
+    start_near_identity(network)
+    assert network.training
+    blurry = 2 * torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(5)) - 1
+
+    with torch.no_grad():
+        restored = network.eval()(blurry)
+
+    assert (restored - blurry).square().mean().sqrt() < most
 
 
 @pytest.mark.parametrize("depth", [2, 5, 15])

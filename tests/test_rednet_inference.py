@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from deblur_rednet.inference import StreamedREDNet
-from deblur_rednet.network import REDNet, start_at_identity
+from deblur_rednet.network import REDNet, REDNetWGAN, start_at_identity
 
 TrainedLike = Callable[..., REDNet]
 
@@ -55,6 +55,19 @@ def test_rednet30_equals_its_plain_form_borders_included(
 ) -> None:
     network = trained_like()
     blurry = picture(*size)
+    streamed = StreamedREDNet(network, dtype=torch.float32, band_pixels=band_pixels)
+
+    assert (streamed(blurry) - plain(network, blurry)).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize("activation", ["elu", "relu"])
+@pytest.mark.parametrize("size", [(1, 1), (9, 1), (31, 64)], ids=str)
+@pytest.mark.parametrize("band_pixels", [None, 300])
+def test_rednet30wgan_equals_its_plain_form_too(
+    trained_like: TrainedLike, activation: str, size: tuple[int, int], band_pixels: int | None
+) -> None:
+    network = trained_like(kind=REDNetWGAN, activation=activation, depth=5, width=16)
+    blurry = 2 * picture(*size) - 1
     streamed = StreamedREDNet(network, dtype=torch.float32, band_pixels=band_pixels)
 
     assert (streamed(blurry) - plain(network, blurry)).abs().max() <= 1e-5
