@@ -1,5 +1,6 @@
 """Networks and building blocks that several plugins share."""
 
+from deblur_cli.networks.adversarial import attend, bound_kernels, channel_attention, start_normal
 from deblur_cli.networks.attention import SelfAttention
 from deblur_cli.networks.blocks import ConvNormAct, keras_norm
 from deblur_cli.networks.conv_lstm import ConvLSTM, State
@@ -33,9 +34,13 @@ __all__ = [
     "PictureStatistics",
     "SelfAttention",
     "State",
+    "attend",
+    "bound_kernels",
     "calibrate_norms",
+    "channel_attention",
     "glorot_uniform",
     "keras_norm",
     "let_pass",
+    "start_normal",
     "undo_tanh",
 ]

@@ -5,6 +5,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from deblur_cli.networks.adversarial import attend, bound_kernels, start_normal
+
 
 class LayerNormPatchCritic(nn.Module):
     """patchgan_layernorm (Orlandi, Pinardi 2020): four strided 4x4 convolutions, each layer-normalised over its channels.
@@ -44,9 +46,12 @@ class ConditionalPatchCritic(nn.Module):
     Batch statistics, as trained by S4 with batches of one.
 
     width : features of the first layer, doubled by each of the next three
+    attention : after the second layer, "none", "sa" for self-attention (2,806,754 parameters), or "sa+ca" for channel
+        attention after it (2,808,802)
+    spectral_norm : each kernel is divided by its largest singular value
     """
 
-    def __init__(self, *, width: int = 64) -> None:
+    def __init__(self, *, width: int = 64, attention: str = "none", spectral_norm: bool = False) -> None:
         super().__init__()
         sizes = (6, width, 2 * width, 4 * width, 8 * width)
         layers: list[nn.Module] = []
@@ -55,14 +60,11 @@ class ConditionalPatchCritic(nn.Module):
             if number:
                 layers.append(nn.BatchNorm2d(after, track_running_stats=False))
             layers.append(nn.LeakyReLU(0.2))
+            layers += attend(after, attention) if number == 1 else []
         self.layers = nn.Sequential(*layers, nn.Conv2d(sizes[-1], 1, 4, padding=1))
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.normal_(module.weight, 0, 0.02)
-                assert module.bias is not None
-                nn.init.zeros_(module.bias)
-            if isinstance(module, nn.BatchNorm2d):
-                nn.init.normal_(module.weight, 1, 0.02)
+        start_normal(self)
+        if spectral_norm:
+            bound_kernels(self)
 
     def forward(self, blurry: Tensor, picture: Tensor) -> Tensor:
         """The logit of each patch: positive where the picture looks sharp."""
