@@ -31,18 +31,20 @@ def start_normal(network: nn.Module) -> None:
             nn.init.normal_(module.weight, 1, 0.02)
 
 
-def bound_kernels(network: nn.Module) -> None:
+def bound_kernels(network: nn.Module, *, channel_attention: bool = False) -> None:
     """Divide each kernel by its largest singular value, in place (Miyato et al., ICLR 2018, arXiv 1802.05957).
 
     A kernel counts as a matrix of outputs by all else. One power iteration each time that the network is called in training
-    mode; outside of it the last estimate stays. Channel attention's dense layers, which are 1x1 convolutions here, are left.
+    mode; outside of it the last estimate stays. Kernels on the meta device, which has no values, stay as they are.
+
+    channel_attention : whether its dense layers, which are 1x1 convolutions here, count as kernels
     """
     free = {
         layer
         for module in network.modules()
-        if isinstance(module, ChannelAttention)
+        if isinstance(module, ChannelAttention) and not channel_attention
         for layer in module.modules()
     }
     for module in list(network.modules()):
-        if isinstance(module, _CONVOLUTIONS) and module not in free:
+        if isinstance(module, _CONVOLUTIONS) and module not in free and not module.weight.is_meta:
             spectral_norm(module)
