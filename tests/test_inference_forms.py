@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from deblur_cli.host.declarations import Model, Values
 from deblur_cli.host.manager import Host
-from deblur_cli.networks import ConvNormAct, InferenceForm
+from deblur_cli.networks import ConvNormAct, InferenceForm, bound_kernels
 from deblur_cli.restore.restorer import Restorer
 from deblur_cli.testing import name_of
 from deblur_cli.testing.behaviour import varied
@@ -213,3 +213,19 @@ def test_without_a_budget_a_picture_takes_the_memory_of_the_one_before() -> None
 @pytest.mark.skipif(sys.platform != "linux", reason="what the C library does")
 def test_a_budget_that_was_promised_holds_for_the_process() -> None:
     assert fresh_pages("free after budget") > 5_000
+
+
+def test_spectral_norms_are_folded_and_the_network_keeps_its_own() -> None:
+    """Twice: a copy must leave nothing behind that the next one misses."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(inplace=True), nn.ConvTranspose2d(4, 3, 1))
+    bound_kernels(network)
+    network = varied(network).eval()
+    x = noise(5, 7)
+    with torch.no_grad():
+        expected = network(x)
+        for _ in range(2):
+            form = InferenceForm(network, torch.float32)
+            assert not any("parametrizations" in name for name, _ in form.named_modules())
+            torch.testing.assert_close(form(x), expected)
+    assert sum(name.endswith("weight.original") for name, _ in network.named_parameters()) == 2
+    assert torch.equal(network(x), expected)

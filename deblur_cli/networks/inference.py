@@ -49,11 +49,17 @@ class InferenceForm(nn.Module):
 
 
 def _fold_parametrizations(network: nn.Module) -> None:
-    """Keep what a kernel is made of its parameters, such as one divided by its spectral norm, instead of making it."""
+    """Keep what a kernel is made of its parameters, such as one divided by its spectral norm, instead of making it.
+
+    Not by PyTorch's remove_parametrizations: that changes the module's class, which copies share with what they are of.
+    """
     for module in list(network.modules()):
-        parametrizations = getattr(module, "parametrizations", {})
-        for name in list(parametrizations):
-            parametrize.remove_parametrizations(module, name)
+        if parametrize.is_parametrized(module):
+            made = {name: getattr(module, name).detach() for name in module.parametrizations}
+            module.__class__ = parametrize.type_before_parametrizations(module)
+            del module.parametrizations
+            for name, value in made.items():
+                module.register_parameter(name, nn.Parameter(value, requires_grad=False))
 
 
 def _fold_norms(network: nn.Module) -> None:
