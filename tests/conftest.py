@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ settings.register_profile("soak", settings.get_profile("deblur"), derandomize=Fa
 settings.load_profile("soak" if os.environ.get("DEBLUR_SOAK") else "deblur")
 
 if TYPE_CHECKING:
+    from learning import Learnt
+
     from deblur_rednet.network import REDNet
 
 IDENTITY_PLUGIN = '''
@@ -280,6 +283,25 @@ def trained_like() -> "Callable[..., REDNet]":
         return network.eval()
 
     return trained_like
+
+
+@pytest.fixture(scope="session")
+def some_of_cifar10(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with 2,000 pictures of CIFAR-10."""
+    from learning import take_some_of_cifar10
+
+    root = tmp_path_factory.mktemp("data")
+    take_some_of_cifar10(root)
+    return root
+
+
+@pytest.fixture
+def learn(some_of_cifar10: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Callable[..., Learnt]":
+    """Train a network shortly on a part of CIFAR-10; tests/learning.py says how it is called."""
+    from learning import train_shortly
+
+    monkeypatch.setenv("DEBLUR_DATA", str(some_of_cifar10))
+    return partial(train_shortly, folder=tmp_path)
 
 
 @pytest.fixture(scope="session")
