@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from learning import random_features
 from safetensors.torch import load_file
 
 from deblur_cli import (
     ConditionalGAN,
-    ConstantRate,
     EarlyStopping,
     LinearToZero,
     Optimizer,
@@ -24,7 +24,6 @@ from deblur_cli import (
 from deblur_cli.host.manager import Host
 from deblur_cli.host.recipe_values import as_values, from_values
 from deblur_cli.host.schedules import Moment
-from deblur_cli.losses.vgg import shapes
 from deblur_cli.training.engine import Ended
 from deblur_cli.training.request import Request
 from deblur_cli.training.session import run_training
@@ -161,17 +160,8 @@ def pyramid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
 
 @pytest.fixture(scope="session")
 def vgg19(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random features of VGG19; beyond conv3_3, where nobody looks, one stored number a tensor."""
-    rng = torch.Generator().manual_seed(0)
-    tensors = {
-        name: torch.randn(shape, generator=rng) * 0.05
-        if int(name.split(".")[1]) <= 14
-        else torch.zeros(1).expand(shape)
-        for name, shape in shapes("vgg19").items()
-    }
-    path = tmp_path_factory.mktemp("vgg") / "vgg19.pth"
-    torch.save(tensors, path)
-    return path
+    """Random features of VGG19."""
+    return random_features("vgg19", tmp_path_factory.mktemp("vgg") / "vgg19.pth")
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -227,19 +217,26 @@ def test_each_network_declares_the_recipe_of_its_report() -> None:
 
 
 def test_each_network_trained_against_a_wasserstein_critic_declares_the_recipe_of_its_report() -> None:
-    """As above, and all of the critic."""
+    """As above, and of the critic how often it learns, and what its penalty and its opinion weigh."""
     declared = {
         name: _printed_with_critic(model.recipes["report"])
         for name, model in Host.discover(environ={}).models.items()
         if isinstance(model.recipes["report"].strategy, WassersteinGP)
     }
 
-    # loss of which outputs, updates of the critic on which batches, weights of its penalty and of its opinion
-    s0 = ("logcosh", 1, 5, "same", 10, 1e-4, "LayerNormPatchCritic", 2e-4, (0.5, 0.9), 1e-7, "both")
+    constant = "ConstantRate"
+    s0 = (5, "LayerNormPatchCritic", 10, 1e-4, 2e-4, (0.5, 0.9), 1e-7, constant, "both")
+    s1 = (5, "StridedCritic", 10, 1, 1e-4, (0.5, 0.999), 1e-8, constant, "none")
+    s4 = (5, "DeepCritic", 10, 1, 1e-4, (0.9, 0.999), 1e-8, "LinearToZero", "none")
     assert declared == {
-        "rednet30wgan": (32, "finest", 350, *s0),
-        "msdeblurwgan": (32, "half-mean", 150, *s0),
-        "msdeblurwgan_5": (32, "half-mean", 100, *s0),
+        "rednet30wgan": (32, 350, "logcosh", 1, "finest", *s0),
+        "msdeblurwgan": (32, 150, "logcosh", 1, "half-mean", *s0),
+        "msdeblurwgan_5": (32, 100, "logcosh", 1, "half-mean", *s0),
+        "deblurgan": (2, 20, "perceptual", 100, "finest", *s1),
+        "verysimple_deblurgan": (2, 20, "perceptual", 100, "finest", *s1),
+        # 100 times a loss that is summed over the 256 channels of the features, not their mean
+        "deblurgan_edge": (1, 300, "perceptual", 256 * 100, "finest", *s4),
+        "deblurgan_feedback": (1, 300, "perceptual", 256 * 100, "finest", *s4),
     }
 
 
@@ -247,23 +244,22 @@ def _printed_with_critic(recipe: Recipe) -> tuple[object, ...]:
     (term,) = recipe.terms
     strategy, optimizer = recipe.strategy, recipe.optimizer
     assert isinstance(strategy, WassersteinGP)
-    assert strategy.optimizer is None
-    assert (strategy.critic_options, strategy.penalty_norm, strategy.pretrain_epochs) == ({}, "image", 0)
-    assert (optimizer.kind, type(recipe.schedule), recipe.early_stopping) == ("adam", ConstantRate, None)
+    assert (strategy.optimizer, strategy.critic_batches, strategy.penalty_norm) == (None, "same", "image")
+    assert (optimizer.kind, recipe.early_stopping) == ("adam", None)
     return (
         recipe.batch_size,
-        term.scales,
         recipe.epochs,
         term.loss,
         term.weight,
+        term.scales,
         strategy.n_critic,
-        strategy.critic_batches,
+        strategy.critic.rpartition(":")[2],
         strategy.gradient_penalty,
         strategy.adversarial,
-        strategy.critic.rpartition(":")[2],
         optimizer.lr,
         optimizer.betas,
         optimizer.eps,
+        type(recipe.schedule).__name__,
         recipe.flips,
     )
 
