@@ -7,7 +7,7 @@ than the conformance kit does it.
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf, prod
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from deblur_cli import Option, Restorer, Values
 from deblur_cli.errors import PictureError
 from deblur_cli.host.manager import Host
+from deblur_cli.networks import Kept, PictureStatistics
 from deblur_cli.weights import load_network, resolve
 
 HOST = Host.discover(environ={})
@@ -34,7 +35,8 @@ SIGMOID, TANH, RELU, ELU, LINEAR = (0.0, 1.0), (-1.0, 1.0), (0.0, inf), (-1.0, i
 class Row:
     """One network as its report has it.
 
-    halo : None where it sees the whole picture; fixed : the side of the only pictures it takes, if any; signed : its range
+    halo : None where it sees the whole picture; frozen : what it is where the network is told of that
+    fixed : the side of the only pictures it takes, if any; signed : its range
     """
 
     model: str
@@ -44,6 +46,7 @@ class Row:
     multiple_of: int
     halo: int | None
     output: tuple[float, float]
+    frozen: int | None = None
     fixed: int | None = None
     signed: bool = False
 
@@ -90,6 +93,15 @@ TABLE = (
         output=TANH, signed=True),
     Row(model="msdeblurwgan_5", parameters=3_311_233, kmacs=1480.0, multiple_of=4, halo=176, output=TANH, signed=True),
     Row(model="rednet30wgan", parameters=1_076_739, kmacs=1071.0, multiple_of=1, halo=30, output=TANH, signed=True),
+    Row(model="deblurgan", parameters=11_378_179, kmacs=756.1, multiple_of=4, halo=None, frozen=84, output=TANH,
+        signed=True),
+    Row(model="deblurgan", options={"norm": "batch"}, parameters=11_388_675, kmacs=756.1, multiple_of=4, halo=84,
+        output=TANH, signed=True),
+    Row(model="verysimple_deblurgan", parameters=1_079_555, kmacs=83.1, multiple_of=4, halo=None, frozen=36, output=TANH,
+        signed=True),
+    Row(model="deblurgan_edge", parameters=11_381_315, kmacs=759.2, multiple_of=4, halo=None, output=TANH, signed=True),
+    Row(model="deblurgan_feedback", parameters=16_097_795, kmacs=1935.7, multiple_of=4, halo=None, frozen=100,
+        output=TANH, signed=True),
     Row(model="unet20", parameters=1_941_139, kmacs=46.3, multiple_of=16, halo=107, output=RELU),
 )  # fmt: skip
 BY_DEFAULT = {"srndeblur_cifar": "none", "srndeblur_reds": "conv", "srn_deblurnet": "conv"}
@@ -123,11 +135,9 @@ def test_a_pixel_costs_what_the_report_says(row: Row) -> None:
 def test_the_declared_geometry_is_the_reports(row: Row) -> None:
     model = HOST.model(row.model)
     geometry = model.geometry_for(row.options)
-    assert (geometry.multiple_of, geometry.halo, geometry.fixed_size) == (
-        row.multiple_of,
-        row.halo,
-        row.fixed,
-    )
+    assert (geometry.multiple_of, geometry.halo, geometry.frozen_halo, geometry.fixed_size) == (
+        row.multiple_of, row.halo, row.frozen, row.fixed,
+    )  # fmt: skip
     assert model.values is (Values.SIGNED if row.signed else Values.UNIT)
 
 
@@ -174,7 +184,14 @@ def test_the_half_extent_is_exact(row: Row) -> None:
         picture[:, :, 0, 0] = torch.nan
         with torch.no_grad():
             assert network(picture).isnan().all()
-        return
+        if row.frozen is None:
+            return
+        row = replace(row, halo=row.frozen)
+        statistics = PictureStatistics(network)
+        statistics.note(Kept(top=0, bottom=1, left=0, right=1))
+        with torch.no_grad():
+            network(torch.rand(1, 3, row.side, row.side, dtype=torch.float64))
+        statistics.freeze()
     phases: Sequence[int] = range(row.multiple_of)
     ways: Sequence[bool] = (False, True)
     if row.model in FELT_FURTHEST and not SOAK:
@@ -236,11 +253,8 @@ def test_the_output_fills_its_range_and_never_leaves_it(row: Row) -> None:
         with torch.no_grad():
             for item in network.parameters():
                 item.normal_(0, 3, generator=generator)
-            found.append(
-                network(
-                    torch.rand(1, 3, row.side, row.side, dtype=torch.float64, generator=generator)
-                ).flatten()
-            )
+            picture = torch.rand(1, 3, row.side, row.side, dtype=torch.float64, generator=generator)
+            found.append(network(2 * picture - 1 if row.signed else picture).flatten())
     values = torch.cat(found)
     assert values.isfinite().all()
     assert lowest <= values.min() < (lowest + 1e-3 if lowest > -inf else -10)
@@ -296,7 +310,7 @@ def _other(option: Option) -> Any:
     """Another value than the default, for a network that is no larger."""
     if option.choices:
         return next(value for value in option.choices if value != option.default)
-    return {bool: not option.default, int: 4, float: 0.5}[option.type]
+    return {bool: not option.default, int: 2 if option.default == 4 else 4, float: 0.5}[option.type]
 
 
 OPTIONS = [(name, option) for name in dict.fromkeys(row.model for row in TABLE) if name in HOST.models
@@ -314,7 +328,7 @@ def test_every_option_makes_another_network(name: str, option: str) -> None:
         side = max(32, model.geometry_for({}).multiple_of)
         picture = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
-            first, second = (network(picture) for network in networks)
+            first, second = (network.train(option == "dropout")(picture) for network in networks)
         assert not torch.equal(first, second)
 
 
@@ -340,13 +354,16 @@ SET: Mapping[str, Mapping[str, Any]] = {
     "rednet30": {"depth": 2, "width": 4},
     "rednet30wgan": {"depth": 2, "width": 4, "activation": "relu"},
     "msdeblurwgan_5": {"blocks": 1, "width": 4, "up_features": 5},
+    "deblurgan": {
+        "width": 4, "blocks": 1, "norm": "batch", "dropout": 0.25, "output": "clip", "iterations": 1, "edge": True,
+    },
     "resunet3": {"blocks": 1, "width": 4},
     "eddensenet": {"growth": 4, "layers": 2},
     "caessc_d30_f64": {"depth": 6, "width": 4, "half": True, "output": "relu"},
     "srndeblur_cifar": {"lstm": "dense", "deconv_act": "sigmoid", "width": 4, "blocks": 1},
     "srndeblur_reds": {"carry_state": True, "width": 4, "blocks": 1},
     "srn_deblurnet": {"lstm": "none", "width": 4, "blocks": 1},
-}
+}  # fmt: skip
 """Of each kind of network all options, with other values than by default."""
 
 

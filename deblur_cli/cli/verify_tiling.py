@@ -140,6 +140,11 @@ def _print(found: "TilingCheck", restorer: "Restorer", *, trained: bool) -> None
     console.result(
         f"|tiled - whole|: max {found.max_difference:.2e}, mean {found.mean_difference:.2e} of full scale"
     )
+    if found.max_difference_alone is not None:
+        console.result(
+            f"with the statistics of each tile instead of the picture's: max {found.max_difference_alone:.2e}, "
+            f"mean {found.mean_difference_alone:.2e}"
+        )
     console.result(
         f"in 8 bit {found.different_8bit} of {found.values_8bit} values differ, {found.ties_8bit} of them rounding ties"
     )

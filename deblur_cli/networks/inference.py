@@ -55,7 +55,8 @@ def _fold_parametrizations(network: nn.Module) -> None:
     """
     for module in list(network.modules()):
         if parametrize.is_parametrized(module):
-            made = {name: getattr(module, name).detach() for name in module.parametrizations}
+            names = [name for name, _ in module.get_submodule("parametrizations").named_children()]
+            made = {name: getattr(module, name).detach() for name in names}
             module.__class__ = parametrize.type_before_parametrizations(module)
             del module.parametrizations
             for name, value in made.items():

@@ -33,7 +33,7 @@ class Kept:
 
 
 class PictureMoments(nn.Module):
-    """Mean and variance of each channel over the picture: (1, C, H, W) -> two of (C,), in float32.
+    """Mean and variance of each channel over the picture: (1, C, H, W) -> two of (C,), in float32 at least.
 
     Of what it gets, unless it was told those of the picture.
 
@@ -56,12 +56,15 @@ class PictureMoments(nn.Module):
         """The moments, population variance; notes those of the kept part where that is asked for."""
         if self.kept is not None:
             self._note(self.kept.of(x))
-        return self.frozen or _moments(x)
+        if self.frozen is None:
+            return _moments(x)
+        mean, variance = (value.to(_at_least_float32(x)) for value in self.frozen)
+        return mean, variance
 
     def freeze(self) -> None:
         """Give from now on the moments of all that was noted."""
         self.kept = None
-        self.frozen = self._mean.float(), (self._squares / self._count).float()
+        self.frozen = self._mean, self._squares / self._count
         self._count = 0
 
     def _note(self, x: Tensor) -> None:
@@ -162,5 +165,9 @@ class PictureStatistics:
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    variance, mean = torch.var_mean(x.float(), dim=(0, 2, 3), correction=0)
+    variance, mean = torch.var_mean(x.to(_at_least_float32(x)), dim=(0, 2, 3), correction=0)
     return mean, variance
+
+
+def _at_least_float32(x: Tensor) -> torch.dtype:
+    return torch.promote_types(x.dtype, torch.float32)

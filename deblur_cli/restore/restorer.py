@@ -155,6 +155,11 @@ class Restorer:
         return self._planner.geometry
 
     @property
+    def takes_statistics(self) -> bool:
+        """Whether tiles can be told what the network takes from the whole picture, such as an instance norm's statistics."""
+        return bool(PictureStatistics(self._call.network))
+
+    @property
     def dtype(self) -> str:
         """Name of the precision that 8-bit pictures run in, such as "bfloat16"."""
         return self._precision.name
@@ -399,6 +404,7 @@ class Restorer:
             return
         why = (
             f"{self.label} looks at the whole picture"
+            + (", of which tiles are told on a first pass over them" if self.takes_statistics else "")
             if halo is None
             else f"an overlap of {plan.margin} px is less than the {halo} px that {self.label} looks around; "
             f"--overlap {halo} makes it exact"

@@ -19,6 +19,8 @@ class TilingCheck:
 
     exact : whether the plan promises equality but for rounding
     max_difference, mean_difference : of |tiled - whole|
+    max_difference_alone, mean_difference_alone : the same, had no tile been told of the whole picture; None where the
+        network takes nothing from it, or cannot be told
     values_8bit, different_8bit : values in all, and those that differ once rounded to 8 bit
     ties_8bit : of those, the ones that lie so near to a rounding edge that rounding noise decides
     tile_shape : height and width of the largest window read, pixels; margin : read beyond what is kept, pixels
@@ -29,6 +31,8 @@ class TilingCheck:
     exact: bool
     max_difference: float
     mean_difference: float
+    max_difference_alone: float | None
+    mean_difference_alone: float | None
     values_8bit: int
     different_8bit: int
     ties_8bit: int
@@ -92,6 +96,10 @@ def check_tiling(
             f"{restorer.label} gives values that are not numbers, which cannot be compared; its weights may be broken"
         )
     difference = np.abs(tiled - whole)
+    alone = None
+    if restorer.takes_statistics and not plan.exact:
+        tiles_alone = restorer.retiled(tile, overlap=overlap, frozen_statistics=False, warn=False)
+        alone = np.abs(tiles_alone.restore_array(image) - whole)
     different = np.rint(tiled * 255) != np.rint(whole * 255)
     edge = np.abs(
         np.abs(whole * 255 - np.floor(whole * 255)) - 0.5
@@ -100,6 +108,8 @@ def check_tiling(
         exact=plan.exact,
         max_difference=float(difference.max()),
         mean_difference=float(difference.mean(dtype=np.float64)),
+        max_difference_alone=None if alone is None else float(alone.max()),
+        mean_difference_alone=None if alone is None else float(alone.mean(dtype=np.float64)),
         values_8bit=image.size,
         different_8bit=int(np.count_nonzero(different)),
         ties_8bit=int(np.count_nonzero(different & (edge <= 255 * TOLERANCE))),
