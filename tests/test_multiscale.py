@@ -168,4 +168,4 @@ def test_tiles_read_less_than_the_half_extent_where_that_is_wide(model, blocks: 
     geometry = model.geometry_for({})
     assert (geometry.multiple_of, geometry.halo) == (4, halo)
     assert (geometry.overlap is None) == (blocks == 5)
-    assert geometry.overlap is None or geometry.overlap < halo / 4
+    assert geometry.overlap is None or geometry.overlap < halo / 3
