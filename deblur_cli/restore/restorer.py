@@ -1,7 +1,7 @@
 """The restorer: a network, and all it takes to run it on pictures of any size within a budget of memory."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -344,27 +344,29 @@ class Restorer:
             restored[top : top + height, left : left + width] = values
 
         statistics = PictureStatistics(self._call.module_for(dtype))
+        first: TilePlan | None = None  # over the whole picture, to tell the windows of it
+        if statistics and self._planner.request.frozen_statistics and not plan.exact:
+            first = self.plan(*image.shape[:2], channels=image.shape[2], pixels=image.dtype)
+        extra = 0 if first is None else first.num_tiles
+
+        def report(done: int, total: int) -> None:
+            if progress is not None:
+                progress(extra + done, extra + total)
+
         try:
             with evaluation_mode(self._call.network):
-                if statistics and self._planner.request.frozen_statistics and not plan.exact:
-                    self._collect(statistics, image, restore)
-                run_plan(plan, restore=restore, write=write, progress=progress)
+                if first is not None:
+                    for done, (row, column) in enumerate(first.tiles()):
+                        report(done - extra, plan.num_tiles)
+                        statistics.note(_kept(first, row, column))
+                        restore(row, column)
+                    statistics.freeze()
+                run_plan(plan, restore=restore, write=write, progress=report)
         finally:
             statistics.release()
         if plan.num_tiles > 1:
             give_back_free_memory()  # for the encoder
         return restored, non_finite
-
-    def _collect(
-        self, statistics: PictureStatistics, image: Array, restore: Callable[[Span, Span], FloatPixels]
-    ) -> None:
-        """Take what the network wants to know of the whole picture from all its windows, and freeze that."""
-        plan = self.plan(*image.shape[:2], channels=image.shape[2], pixels=image.dtype)
-        for row, column in plan.tiles():
-            (top, bottom), (left, right) = (_kept(row, plan.height), _kept(column, plan.width))
-            statistics.note(Kept(top=top, bottom=bottom, left=left, right=right))
-            restore(row, column)
-        statistics.freeze()
 
     def _dtype(self, pixels: "np.dtype[Any]") -> torch.dtype:
         """bfloat16 holds 8 bits: enough for a correction to 8-bit pixels, not to finer ones unless the user says so."""
@@ -422,10 +424,15 @@ def _area(height: int, width: int, region: tuple[int, int, int, int] | None) -> 
     return whole_area(height, width) if region is None else region_area(region, height=height, width=width)
 
 
-def _kept(span: Span, length: int) -> tuple[float, float]:
-    """Where what a window keeps begins and ends, as shares of the window; at the picture's end with the padding."""
-    stop = span.read_stop if span.keep_stop == length else span.keep_stop
-    return (span.keep_start - span.read_start) / span.size, (stop - span.read_start) / span.size
+def _kept(plan: TilePlan, row: Span, column: Span) -> Kept:
+    """What a window keeps, as shares of it; at the picture's end with the padding."""
+
+    def shares(span: Span, length: int) -> tuple[float, float]:
+        stop = span.read_stop if span.keep_stop == length else span.keep_stop
+        return (span.keep_start - span.read_start) / span.size, (stop - span.read_start) / span.size
+
+    (top, bottom), (left, right) = shares(row, plan.height), shares(column, plan.width)
+    return Kept(top=top, bottom=bottom, left=left, right=right)
 
 
 def _out_of_memory(label: str) -> NotEnoughRoomError:

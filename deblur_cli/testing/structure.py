@@ -56,14 +56,12 @@ _REMOVED = {
 def half_extent_is_exact(model: Model) -> None:
     """The declared halo is the measured half-extent: no more (tiles would be wasteful), no less (seams would show).
 
-    So is the frozen_halo of a network that looks at the whole picture. Measured by default and on the tiny variant; on that alone where it is declared with the same geometry and the
-    network itself would take long.
+    So is the frozen_halo of a network that looks at the whole picture. Measured by default and on the tiny variant; where the
+    network itself would take long, with those options of that variant which leave the geometry as it is.
     """
-    for options in {str(dict(item)): item for item in ({}, model.tiny)}.values():
+    for options in {str(dict(item)): item for item in (_affordable(model), model.tiny)}.values():
         geometry = model.geometry_for(options)
         if geometry.reach is None or geometry.fixed_size is not None:
-            continue
-        if not options and geometry == model.geometry_for(model.tiny) and _macs(model, geometry) > _MOST_MACS:
             continue
         measured = half_extent(model, options)
         which = f"with {dict(options)}" if options else "by default"
@@ -89,6 +87,17 @@ def half_extent(model: Model, options: Mapping[str, Any] | None = None) -> int:
         if reach < margin or margin > _FURTHEST:
             return reach
         margin *= 4
+
+
+def _affordable(model: Model) -> Mapping[str, Any]:
+    """The options of the network that is measured for the default one; none where that takes no time."""
+    geometry = model.geometry_for({})
+    if _macs(model, geometry) <= _MOST_MACS:
+        return {}
+    narrow = {
+        name: value for name, value in model.tiny.items() if model.geometry_for({name: value}) == geometry
+    }
+    return narrow if model.geometry_for(narrow) == geometry else {}
 
 
 def _macs(model: Model, geometry: Geometry) -> float:

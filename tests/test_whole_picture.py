@@ -1,0 +1,230 @@
+"""What a network takes from the whole picture is told to each tile of it: no tile differs in tone from its neighbours."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from deblur_cli import Facts, Geometry, Model
+from deblur_cli.networks import ChannelAttention, InstanceNorm, Kept, PictureMoments
+from deblur_cli.pictures.picture import Picture
+from deblur_cli.restore.restorer import Restorer
+from deblur_cli.restore.verification import check_tiling
+
+EPS = 1e-5
+
+
+def features(*shape: int, seed: int = 0) -> Tensor:
+    """Of several means and spreads."""
+    rng = np.random.default_rng(seed)
+    means, spreads = rng.normal(0, 3, (shape[1], 1, 1)), rng.uniform(0.1, 5, (shape[1], 1, 1))
+    return torch.from_numpy((means + spreads * rng.normal(size=shape)).astype(np.float32))
+
+
+def normed(x: Tensor) -> np.ndarray:
+    """By definition, in float64."""
+    values = x.double().numpy()
+    centred = values - values.mean(axis=(2, 3), keepdims=True)
+    found: np.ndarray = centred / np.sqrt((centred**2).mean(axis=(2, 3), keepdims=True) + EPS)
+    return found
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_an_instance_norm_is_what_its_name_says(batch: int, order: torch.memory_format) -> None:
+    x = features(batch, 4, 7, 9).contiguous(memory_format=order)
+    np.testing.assert_allclose(InstanceNorm(4)(x).numpy(), normed(x), atol=2e-5)
+    affine = InstanceNorm(4, affine=True)
+    with torch.no_grad():
+        affine.weight.copy_(torch.tensor([1.0, 2, 3, 4]))
+        affine.bias.copy_(torch.tensor([5.0, 6, 7, 8]))
+        found = affine(x).numpy()
+    expected = normed(x) * np.array([1, 2, 3, 4])[:, None, None] + np.array([5, 6, 7, 8])[:, None, None]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_single_value_is_its_own_mean(batch: int) -> None:
+    norm = InstanceNorm(3, affine=True)
+    nn.init.constant_(norm.bias, 0.5)
+    assert torch.equal(norm(features(batch, 3, 1, 1)), torch.full((batch, 3, 1, 1), 0.5))
+    assert torch.equal(InstanceNorm(3)(features(batch, 3, 1, 1)), torch.zeros(batch, 3, 1, 1))
+
+
+def test_channel_attention_weighs_features_by_their_means() -> None:
+    torch.manual_seed(0)
+    layer = ChannelAttention(8, reduction=4, bias=True, activation=nn.LeakyReLU(0.2))
+    x = features(2, 8, 5, 6)
+    first, second = layer.weigh[0], layer.weigh[2]
+    with torch.no_grad():
+        found = layer(x).numpy()
+    mean = x.double().numpy().mean(axis=(2, 3))
+    inner = mean @ first.weight.detach().double().numpy()[:, :, 0, 0].T + first.bias.detach().numpy()
+    outer = np.where(inner > 0, inner, 0.2 * inner) @ second.weight.detach().double().numpy()[:, :, 0, 0].T
+    weights = 1 / (1 + np.exp(-(outer + second.bias.detach().numpy())))
+    np.testing.assert_allclose(found, x.numpy() * weights[:, :, None, None], rtol=1e-4, atol=1e-5)
+
+
+@given(
+    cuts=st.tuples(st.integers(1, 11), st.integers(1, 15)), margin=st.integers(0, 5), seed=st.integers(0, 9)
+)
+def test_moments_of_windows_add_up_to_those_of_the_picture(
+    cuts: tuple[int, int], margin: int, seed: int
+) -> None:
+    """Four windows that overlap, each noted for what it keeps."""
+    x = features(1, 3, 12, 16, seed=seed)
+    moments = PictureMoments()
+    for top, bottom in ((0, cuts[0]), (cuts[0], 12)):
+        for left, right in ((0, cuts[1]), (cuts[1], 16)):
+            rows, columns = (slice(max(0, a - margin), b + margin) for a, b in ((top, bottom), (left, right)))
+            window = x[..., rows, columns]
+            height, width = window.shape[-2:]
+            moments.kept = Kept(
+                top=(top - rows.start) / height,
+                bottom=(bottom - rows.start) / height,
+                left=(left - columns.start) / width,
+                right=(right - columns.start) / width,
+            )
+            own = moments(window)
+            np.testing.assert_allclose(own[0], window.mean(dim=(0, 2, 3)), atol=1e-5)
+    moments.freeze()
+    mean, variance = moments(torch.zeros(1, 3, 2, 2))
+    values = x.double().numpy()
+    np.testing.assert_allclose(mean, values.mean(axis=(0, 2, 3)), atol=1e-5)
+    np.testing.assert_allclose(variance, values.var(axis=(0, 2, 3)), rtol=1e-4)
+
+
+class OneNorm(nn.Module):
+    """Halves the size, takes the picture's statistics, doubles it again. REACH : px that it looks around besides."""
+
+    REACH = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = nn.Conv2d(3, 8, 4, stride=2, padding=1)
+        self.norm = InstanceNorm(8, affine=True)
+        self.attention = ChannelAttention(8, reduction=2, bias=True, activation=nn.ReLU())
+        self.up = nn.ConvTranspose2d(8, 3, 4, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = 0.5 + 0.1 * self.up(self.norm(self.down(x)))
+        return y
+
+
+class NormAndAttention(OneNorm):
+    """Weighs the features before they are normed: one layer looks at the whole picture through another."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = 0.5 + 0.1 * self.up(self.norm(torch.relu(self.attention(self.down(x)))))
+        return y
+
+
+def restorer(network: nn.Module, **settings: object) -> Restorer:
+    torch.manual_seed(0)
+    geometry = Geometry(multiple_of=2, halo=None, frozen_halo=OneNorm.REACH)
+    model = Model(
+        name="told", summary="for this test", source="this test", network="nowhere:Nothing", geometry=geometry,
+        facts=Facts(parameters=0, kmacs_per_pixel=0), licence="MIT",
+    )  # fmt: skip
+    return Restorer(network, model=model, device="cpu", **{"dtype": "float32", **settings})
+
+
+@pytest.fixture
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return OneNorm()
+
+
+def picture(height: int, width: int) -> np.ndarray:
+    """Dark to the left, bright to the right."""
+    noise = np.random.default_rng(0).random((height, width, 3), dtype=np.float32)
+    slope = np.linspace(0, 1, width, dtype=np.float32)[None, :, None]
+    return 0.3 * noise + 0.7 * slope
+
+
+@pytest.mark.parametrize(("height", "width"), [(60, 80), (61, 83), (40, 9), (1, 70)])
+def test_tiles_equal_the_whole_where_one_layer_looks_at_it(
+    network: nn.Module, height: int, width: int
+) -> None:
+    image = picture(height, width)
+    whole = restorer(network).restore_array(image)
+    tiled = restorer(network, tile=16)
+    assert tiled.plan(height, width).num_tiles > 1
+    np.testing.assert_allclose(tiled.restore_array(image), whole, atol=1e-5)
+    alone = tiled.retiled(16, frozen_statistics=False).restore_array(image)
+    assert np.abs(alone - whole).max() > 0.01
+
+
+def test_they_are_nearer_to_it_where_layers_look_at_it_through_others() -> None:
+    torch.manual_seed(0)
+    found = check_tiling(restorer(NormAndAttention()), picture(64, 80), tile=16)
+    assert found.max_difference_alone is not None
+    assert found.mean_difference_alone is not None
+    assert found.max_difference < found.max_difference_alone / 2
+    assert found.mean_difference < found.mean_difference_alone / 2
+    assert found.kept_promise
+
+
+def test_a_region_is_the_same_as_in_the_whole_result(network: nn.Module) -> None:
+    pixels = (picture(60, 80) * 65535).astype(np.uint16)
+    tiled = restorer(network, tile=16)
+    part = tiled.restore_picture(Picture(pixels=pixels), region=(33, 7, 20, 30), force=True)
+    whole = restorer(network).restore_array(pixels)
+    np.testing.assert_allclose(
+        part.pixels, whole[7:37, 33:53].astype(np.float64), atol=1
+    )  # a tie may fall to either side
+
+
+def test_progress_counts_both_passes(network: nn.Module) -> None:
+    tiled, pixels = restorer(network, tile=16), (picture(60, 80) * 255).astype(np.uint8)
+    tiles = tiled.plan(60, 80).num_tiles
+    seen: list[tuple[int, int]] = []
+    tiled.restore_picture(
+        Picture(pixels=pixels), force=True, progress=lambda done, total: seen.append((done, total))
+    )
+    assert seen == [(done, 2 * tiles) for done in range(2 * tiles + 1)]
+
+
+class OverAll(nn.Module):
+    """Nothing can be told of what it takes from the picture."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 0.5 * x + 0.5 * x.mean(dim=(2, 3), keepdim=True)
+
+
+@pytest.mark.parametrize("tile", ["auto", 32])
+def test_a_region_is_the_same_where_a_network_cannot_be_told(tile: str | int) -> None:
+    model = Model(
+        name="all", summary="for this test", source="this test", network="nowhere:Nothing", geometry=Geometry(halo=None),
+        facts=Facts(parameters=0, kmacs_per_pixel=0), licence="MIT",
+    )  # fmt: skip
+    whole_picture = Restorer(OverAll(), model=model, device="cpu", dtype="float32", tile=tile)
+    pixels = (picture(200, 300) * 65535).astype(np.uint16)
+    part = whole_picture.restore_picture(Picture(pixels=pixels), region=(133, 7, 20, 30), force=True)
+    expected = whole_picture.restore_array(pixels)[7:37, 133:153]
+    np.testing.assert_allclose(part.pixels, expected.astype(np.float64), atol=1)
+
+
+def test_each_picture_has_its_own(network: nn.Module) -> None:
+    tiled, whole = restorer(network, tile=16), restorer(network)
+    for image in (picture(60, 80), 0.2 * picture(60, 80), picture(14, 14)):
+        np.testing.assert_allclose(tiled.restore_array(image), whole.restore_array(image), atol=1e-5)
+
+
+def test_a_picture_that_failed_leaves_nothing_behind(network: nn.Module) -> None:
+    tiled, image = restorer(network, tile=16), picture(60, 80)
+    before = restorer(network).restore_array(image)
+    calls = []
+
+    def fail(*_: object) -> None:
+        calls.append(1)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+
+    hook = network.up.register_forward_hook(fail)
+    with pytest.raises(KeyboardInterrupt):
+        tiled.restore_array(image)
+    hook.remove()
+    np.testing.assert_array_equal(restorer(network).restore_array(image), before)
