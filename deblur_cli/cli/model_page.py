@@ -64,8 +64,10 @@ def _geometry_lines(facts: Mapping[str, Any]) -> Iterator[str]:
     yield _said(
         "field", "the whole picture" if halo is None else f"a result depends on pixels up to {halo} px away"
     )
-    around = halo if facts["tiling"] == "exact" else facts["overlap"]
+    around = halo if facts["tiling"] == "exact" else facts["overlap"] or facts["frozen_halo"]
     tiling = facts["tiling"] + ("" if around is None else f", by {around} px around each tile")
+    if facts["frozen_halo"] is not None:
+        tiling += ", which is told of the whole picture"
     if facts["tiling"] != "exact":
         tiling += "; deblur verify-tiling measures it"
     yield _said("tiling", tiling + (f"; {facts['hint']}" if facts["hint"] else ""))

@@ -125,6 +125,7 @@ def describe(host: "Host", name: str) -> dict[str, Any]:
         "bytes_per_pixel": model.facts.bytes_per_pixel,
         "multiple_of": geometry.multiple_of,
         "halo": geometry.halo,
+        "frozen_halo": geometry.frozen_halo,
         "fixed_size": geometry.fixed_size,
         "overlap": geometry.overlap,
         "hint": geometry.hint,
