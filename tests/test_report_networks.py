@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from deblur_cli import Option, Restorer, Values
 from deblur_cli.errors import PictureError
 from deblur_cli.host.manager import Host
-from deblur_cli.networks import Kept, PictureStatistics
+from deblur_cli.networks import Kept, PictureStatistics, SelfAttention
 from deblur_cli.weights import load_network, resolve
 
 HOST = Host.discover(environ={})
@@ -102,6 +102,13 @@ TABLE = (
     Row(model="deblurgan_edge", parameters=11_381_315, kmacs=759.2, multiple_of=4, halo=None, output=TANH, signed=True),
     Row(model="deblurgan_feedback", parameters=16_097_795, kmacs=1935.7, multiple_of=4, halo=None, frozen=100,
         output=TANH, signed=True),
+    Row(model="pix2pix", parameters=54_419_459, kmacs=92.3, multiple_of=256, halo=None, output=TANH, signed=True),
+    Row(model="pix2pix_sa", parameters=58_291_848, kmacs=184.7, multiple_of=256, halo=None, output=TANH, signed=True),
+    Row(model="pix2pix_sa_gr", parameters=58_291_848, kmacs=184.7, multiple_of=256, halo=None, output=TANH, signed=True),
+    Row(model="pix2pix_sa_sn", parameters=58_291_848, kmacs=184.7, multiple_of=256, halo=None, output=TANH, signed=True),
+    Row(model="pix2pix_full", parameters=58_504_840, kmacs=184.7, multiple_of=256, halo=None, output=TANH, signed=True),
+    Row(model="rir", parameters=56_873_514, kmacs=922.7, multiple_of=16, halo=None, output=TANH, signed=True),
+    Row(model="rir_large", parameters=232_734_378, kmacs=1299.1, multiple_of=32, halo=None, output=TANH, signed=True),
     Row(model="unet20", parameters=1_941_139, kmacs=46.3, multiple_of=16, halo=107, output=RELU),
 )  # fmt: skip
 BY_DEFAULT = {"srndeblur_cifar": "none", "srndeblur_reds": "conv", "srn_deblurnet": "conv"}
@@ -159,6 +166,9 @@ def _multiplications(network: nn.Module) -> Iterator[list[float]]:
                 counts.append(module.weight.numel() * prod(inputs[0].shape[-2:]))
             case nn.Linear() | nn.LSTM() | nn.LSTMCell():
                 counts.append(sum(item.numel() for item in module.parameters() if item.ndim == 2))
+            case SelfAttention():  # besides its convolutions: each place looks at all, by an eighth of the features
+                features, places = output.shape[1], prod(output.shape[-2:])
+                counts.append(places**2 * (features // 8 + features))
 
     hooks = [module.register_forward_hook(count) for module in network.modules()]
     yield counts
@@ -246,14 +256,16 @@ def test_the_reach_of_known_layers_is_found(layers: list[nn.Module], phases: int
 def test_the_output_fills_its_range_and_never_leaves_it(row: Row) -> None:
     """Random parameters so large that the last activation is driven to both ends."""
     lowest, highest = row.output
+    options = {**HOST.model(row.model).tiny, **row.options}
+    side = row.fixed or max(32, HOST.model(row.model).geometry_for(options).multiple_of)
     found = []
     for seed in range(4):
         generator = torch.Generator().manual_seed(seed)
-        network = _built(row.model, {**HOST.model(row.model).tiny, **row.options}).double()
+        network = _built(row.model, options).double()
         with torch.no_grad():
             for item in network.parameters():
                 item.normal_(0, 3, generator=generator)
-            picture = torch.rand(1, 3, row.side, row.side, dtype=torch.float64, generator=generator)
+            picture = torch.rand(1, 3, side, side, dtype=torch.float64, generator=generator)
             found.append(network(2 * picture - 1 if row.signed else picture).flatten())
     values = torch.cat(found)
     assert values.isfinite().all()
@@ -357,6 +369,8 @@ SET: Mapping[str, Mapping[str, Any]] = {
     "deblurgan": {
         "width": 4, "blocks": 1, "norm": "batch", "dropout": 0.25, "output": "clip", "iterations": 1, "edge": True,
     },
+    "pix2pix": {"attention": "sa+ca", "residual": "average", "spectral_norm": True, "width": 4, "depth": 4},
+    "rir": {"levels": 2, "width": 4, "residual": "sum", "spectral_norm": False},
     "resunet3": {"blocks": 1, "width": 4},
     "eddensenet": {"growth": 4, "layers": 2},
     "caessc_d30_f64": {"depth": 6, "width": 4, "half": True, "output": "relu"},

@@ -57,6 +57,11 @@ S4_PIX2PIX = Recipe(
     crops_per_pair=1,
     flips="horizontal",
 )
+S4_RIR = replace(
+    S4_PIX2PIX,
+    strategy=ConditionalGAN(critic="deblur_rir.critic:SpectralPatchCritic", adversarial=1),
+    epochs=300,
+)
 RECIPES = {
     "s0_cae": Recipe(loss="logcosh", optimizer=KERAS, epochs=120, batch_size=32, drop_last=False),
     "s0_cae_ft": Recipe(
@@ -81,6 +86,8 @@ RECIPES = {
     ),
     "s4_pix2pix": S4_PIX2PIX,
     "s4_pix2pix_vgg": replace(S4_PIX2PIX, loss=Term(loss="perceptual", weight=100)),
+    "s4_rir_vgg": replace(S4_RIR, loss=Term(loss="perceptual", weight=100)),
+    "s4_rir_l1": S4_RIR,
     "s4_deblurgan": Recipe(
         loss=Term(loss="perceptual", weight=100),
         strategy=WassersteinGP(n_critic=5, adversarial=1, gradient_penalty=10),
@@ -238,6 +245,37 @@ def test_each_network_trained_against_a_wasserstein_critic_declares_the_recipe_o
         "deblurgan_edge": (1, 300, "perceptual", 256 * 100, "finest", *s4),
         "deblurgan_feedback": (1, 300, "perceptual", 256 * 100, "finest", *s4),
     }
+
+
+def test_each_network_trained_against_a_conditional_critic_declares_the_recipe_of_its_report() -> None:
+    """The critic attends and is bounded where the network is."""
+    models = Host.discover(environ={}).models.values()
+    recipes = [(model.name, model.recipes["report"]) for model in models]
+    by_default = {
+        name: (recipe, recipe.strategy)
+        for name, recipe in recipes
+        if isinstance(recipe.strategy, ConditionalGAN) and name.startswith("pix2pix")
+    }
+    assert {
+        name: (recipe.loss, dict(strategy.critic_options)) for name, (recipe, strategy) in by_default.items()
+    } == {
+        "pix2pix": (Term(loss="mae", weight=100), {}),
+        "pix2pix_sa": (Term(loss="mae", weight=100), {"attention": "sa"}),
+        "pix2pix_sa_gr": (Term(loss="mae", weight=100), {"attention": "sa"}),
+        "pix2pix_sa_sn": (Term(loss="mae", weight=100), {"attention": "sa", "spectral_norm": True}),
+        "pix2pix_full": (
+            Term(loss="perceptual", weight=100), {"attention": "sa+ca", "spectral_norm": True}
+        ),
+    }  # fmt: skip
+    for recipe, strategy in by_default.values():
+        same = replace(recipe, summary="", loss="mse", strategy=replace(strategy, critic_options={}))
+        assert same == replace(S4_PIX2PIX, loss="mse")
+
+
+def test_rir_and_rir_large_declare_the_recipes_of_their_report() -> None:
+    models = Host.discover(environ={}).models
+    for name, recipe in {"rir": "s4_rir_vgg", "rir_large": "s4_rir_l1"}.items():
+        assert replace(models[name].recipes["report"], summary="") == RECIPES[recipe]
 
 
 def _printed_with_critic(recipe: Recipe) -> tuple[object, ...]:
