@@ -95,6 +95,9 @@ def _score_text(score: Mapping[str, Any]) -> str:
     return f"{score['data']} {score['split']}, {pictures}: {', '.join(figures)}"
 
 
+_WIDEST_TITLE = 17  # that others are aligned with, so that import paths beside them fit
+
+
 def _recipe_lines(name: str, recipe: Mapping[str, Any]) -> Iterator[str]:
     """A recipe as a table: a row for each of its parts, in the words of --set."""
     from dataclasses import fields
@@ -110,7 +113,7 @@ def _recipe_lines(name: str, recipe: Mapping[str, Any]) -> Iterator[str]:
     yield _wrapped(_settings(first), first="    ", rest=4)
     parts = ("loss", "optimizer", "schedule", "early_stopping", "strategy")
     rows = [row for part in parts if part not in single for row in _part_rows(part, recipe[part])]
-    width = max(len(title) for title, _ in rows)
+    width = min(_WIDEST_TITLE, max(len(title) for title, _ in rows))
     for title, settings in rows:
         yield _wrapped(settings, first=f"    {title:<{width}}  ", rest=width + 6)
     yield _wrapped(_settings(single), first="    ", rest=4)
