@@ -64,7 +64,8 @@ def _geometry_lines(facts: Mapping[str, Any]) -> Iterator[str]:
     yield _said(
         "field", "the whole picture" if halo is None else f"a result depends on pixels up to {halo} px away"
     )
-    around = halo if facts["tiling"] == "exact" else facts["overlap"] or facts["frozen_halo"]
+    approximate = facts["frozen_halo"] if halo is None else facts["overlap"]
+    around = halo if facts["tiling"] == "exact" else approximate
     tiling = facts["tiling"] + ("" if around is None else f", by {around} px around each tile")
     if facts["frozen_halo"] is not None:
         tiling += ", which is told of the whole picture"
