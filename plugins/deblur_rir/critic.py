@@ -10,7 +10,7 @@ from deblur_rir.network import same_pad
 
 
 class SpectralPatchCritic(nn.Module):
-    """patchgan_rir (Lenka 2019): judges patches of a picture beside the blurred one, with spectral norms throughout.
+    """patchgan_rir (Lenka 2019): judges patches of 62x62 px of a picture beside the blurred one; its kernels are bounded.
 
     (blurry, picture), both (B, 3, H, W) of at least 24 px -> logits (B, 1, H/8 - 2, W/8 - 2). 2,766,145 parameters at
     width 64. Each layer but the last has a norm by batch statistics, as trained with batches of one. The sigmoid of the report
