@@ -177,6 +177,8 @@ def _changed(values: Any, *, but: set[str]) -> list[str]:
             continue
         if is_dataclass(value):
             value = _settings(value)
+        elif isinstance(value, Mapping):
+            value = _bracketed("", [f"{name} {setting}" for name, setting in value.items()])
         elif isinstance(value, float):
             value = f"{value:g}"
         changed.append(f"{item.name} {value}")
