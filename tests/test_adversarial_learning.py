@@ -28,6 +28,7 @@ COMPONENTS: dict[type[Strategy], set[str]] = {
 """What a strategy logs besides the terms of the content loss."""
 
 CIFAR_PX = 32
+LEAST_PX = 24  # that every critic takes
 CRITIC_WIDTH = 8
 PIXELS_BY_STEP = 8 * 32**2
 
@@ -42,7 +43,7 @@ def test_a_short_training_of_the_tiny_variant_lowers_the_content_loss(
     """
     step = MODELS[name].geometry_for(MODELS[name].tiny).multiple_of
     learnt = learn(
-        name, "fast", options=MODELS[name].tiny, steps=40, batch_size=8, patch=max(16, step), data=_data(step),
+        name, "fast", options=MODELS[name].tiny, steps=40, batch_size=8, patch=max(LEAST_PX, step), data=_data(step),
         critic_width=CRITIC_WIDTH,
     )  # fmt: skip
 
