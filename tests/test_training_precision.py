@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 import deblur_rednet
 from deblur_cli.errors import MissingError, UsageError
@@ -141,6 +142,26 @@ def test_the_memory_format_changes_the_layout_and_hardly_a_digit(
     train(pairs_folder, tmp_path / "run", channels_last=False)
     for found, expected in zip(losses(tmp_path / "run"), losses(plain), strict=True):
         assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_averaged_weights_keep_their_spectral_norms() -> None:
+    """While its kernel turns about, so does the direction in which a spectral norm measures it."""
+    torch.manual_seed(0)
+    layer = spectral_norm(nn.Linear(12, 8, bias=False), n_power_iterations=5)
+    placement = Placement(device=CPU, compute=torch.float32)
+    state = State.begin((placement.learner("network", layer, Optimizer()),), ema_decay=0.5)
+    assert state.average is not None
+    for step in range(20):
+        turned = torch.zeros(8, 12)
+        turned[:2, :2] = torch.tensor([[np.cos(0.5 * step)], [np.sin(0.5 * step)]]) * torch.tensor(
+            [[1.0, 0.0]]
+        )
+        with torch.no_grad():
+            layer.parametrizations.weight.original.copy_(3 * turned + 0.1 * torch.randn(8, 12))
+        layer(torch.zeros(1, 12))
+        state.average.update_parameters(layer)
+        averaged = state.evaluated.eval()
+        assert np.linalg.norm(averaged.weight.detach().numpy(), 2) == pytest.approx(1, abs=0.05)
 
 
 class Scaled:

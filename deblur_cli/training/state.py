@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 from torch.optim.swa_utils import AveragedModel
 
 from deblur_cli.training.learning import Learner
@@ -113,7 +114,22 @@ def _averaged(network: nn.Module, decay: float) -> AveragedModel:
     def average(mean: Tensor, value: Tensor, count: Tensor | int) -> Tensor:
         return mean + (value - mean) * (1 - min(decay, (1 + int(count)) / (10 + int(count))))
 
-    return AveragedModel(network, avg_fn=average, use_buffers=True)
+    return _Average(network, avg_fn=average, use_buffers=True)
+
+
+class _Average(AveragedModel):
+    """Spectral norms measure the averaged kernels anew: the mean of the directions they look in is no unit vector."""
+
+    def update_parameters(self, model: nn.Module) -> None:
+        """Average parameters and buffers."""
+        super().update_parameters(model)
+        for module in self.module.modules():
+            if is_parametrized(module):
+                training = module.training
+                module.train()
+                for name, _ in list(module.get_submodule("parametrizations").named_children()):
+                    getattr(module, name)  # one power iteration
+                module.train(training)
 
 
 def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
