@@ -115,8 +115,13 @@ def test_a_tile_size_that_the_user_sets_is_held_against_the_budget() -> None:
 
 
 def test_a_whole_picture_beyond_the_memory_of_the_machine_is_refused_before_it_starts() -> None:
-    with pytest.raises(NotEnoughRoomError, match="--tile auto"):
-        tiny(tile="none").plan(2_000_000, 2_000_000)
+    with pytest.raises(NotEnoughRoomError, match="or a picture of fewer pixels"):
+        tiny(tile="none").plan(
+            2_000_000, 2_000_000
+        )  # not even tiles would do: input and result alone are too large
+    side = int((free_memory(torch.device("cpu")) / 40) ** 0.5)  # 6 bytes a pixel for those, much more at once
+    with pytest.raises(NotEnoughRoomError, match="or --tile auto"):
+        tiny(tile="none").plan(side, side)
 
 
 def test_the_measured_figure_is_kept_and_a_damaged_one_is_measured_again(

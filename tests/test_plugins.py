@@ -59,7 +59,7 @@ def test_models_show_tells_all_about_one(run) -> None:
 def test_plugins_lists_what_each_brings(run) -> None:
     assert run("plugins").code == 0
     found = {item["plugin"]: item for item in run("plugins", "--json").json()}
-    assert found["deblur_rednet"]["models"] == ["rednet30"]
+    assert found["deblur_rednet"]["models"] == ["rednet30", "rednet30wgan"]
     assert "psnr" in found["metrics"]["metrics"]
     assert all(len(line) <= COLUMNS for line in run("plugins").out.splitlines())
     left_out = run("plugins", "--json", env={"DEBLUR_PLUGINS_DISABLE": "deblur_rednet"}).json()

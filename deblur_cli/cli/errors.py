@@ -199,7 +199,8 @@ def _sigterm_raises() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if signal.getsignal(signal.SIGTERM) is stop:  # else somebody wants to end in peace
+            signal.signal(signal.SIGTERM, before)
 
 
 def _at(error: OSError) -> str:
