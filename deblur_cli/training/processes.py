@@ -125,7 +125,7 @@ def joined_processes() -> Iterator[Processes]:
         local_rank=int(os.environ.get("LOCAL_RANK", rank)),
         store=PrefixStore("training", store),
     )
-    dist.destroy_process_group()  # after an error the process ends anyway, and the others may be gone
+    # The group ends with the process: destroyed, gloo's threads abort a process now and then that has done its work.
 
 
 def are_several() -> bool:
