@@ -125,7 +125,7 @@ def joined_processes() -> Iterator[Processes]:
         local_rank=int(os.environ.get("LOCAL_RANK", rank)),
         store=PrefixStore("training", store),
     )
-    # The group ends with the process: destroyed, gloo's threads abort a process now and then that has done its work.
+    # The group ends with the process: of those that destroyed it, one now and then aborted after its work was done.
 
 
 def are_several() -> bool:
