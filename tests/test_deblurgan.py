@@ -94,6 +94,24 @@ def test_the_start_is_the_identity_where_the_skip_is_a_sum(output: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "share"),
+    [("deblurgan", 0.5), ("verysimple_deblurgan", 1), ("deblurgan_edge", 1), ("deblurgan_feedback", 1)],
+)
+def test_the_fast_recipe_starts_at_the_blurred_picture_unless_the_report_averages(
+    name: str, share: float
+) -> None:
+    """There at half its contrast: what is added to it is nothing at first."""
+    model = MODELS[name]
+    network = model.build(model.tiny).eval()
+    start = model.recipes["fast"].start
+    assert start is not None
+    import_object(start)(network)
+    x = noise(1, 3, 16, 20)
+    with torch.no_grad():
+        assert torch.equal(network(x), share * x)
+
+
+@pytest.mark.parametrize(
     ("size", "mode"), [((5, 7), "reflect"), ((4, 4), "reflect"), ((3, 9), "edge"), ((1, 1), "edge")]
 )
 def test_borders_are_mirrored_where_there_is_enough_to_mirror(size: tuple[int, int], mode: Any) -> None:

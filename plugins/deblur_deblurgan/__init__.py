@@ -124,7 +124,8 @@ def _model(
             type=str,
             default="average",
             choices=("average", "sum", "clip"),
-            help="of the network and the blurred picture; clip is the sum, clipped",
+            help="of the network and the blurred picture; clip is the sum, clipped; with sum or clip the recipe fast starts at "
+            "the blurred picture",
         ),
         "iterations": Option(type=int, default=0, least=0, help="passes through a ConvLSTM"),
         "edge": Option(type=bool, default=False, help="Canny's edges are a fourth colour"),
@@ -162,12 +163,14 @@ MODELS = (
     ),
     _model(
         "verysimple_deblurgan",
-        "a reconstruction: the report names it without a description; deblurgan with half the width and three blocks",
+        "a reconstruction: the report names it without a description; deblurgan with half the width, three blocks and a sum as "
+        "output",
         source=_S1,
         facts=Facts(parameters=1_079_555, kmacs_per_pixel=83.1, bytes_per_pixel=392),
         recipes={"fast": FAST, "report": REPORT},
         width=32,
         blocks=3,
+        output="sum",  # training starts at the blurred picture; an average starts at half its contrast
     ),
     _model(
         "deblurgan_edge",
