@@ -278,6 +278,35 @@ def test_rir_and_rir_large_declare_the_recipes_of_their_report() -> None:
         assert replace(models[name].recipes["report"], summary="") == RECIPES[recipe]
 
 
+def test_perceptual_losses_see_pictures_as_their_features_were_trained_to() -> None:
+    """But in the recipe of DeblurGAN's authors, whose features are the same and see [-1, 1], before the last ReLU."""
+    declared = {
+        (model.name, name): dict(term.options)
+        for model in Host.discover(environ={}).models.values()
+        for name, recipe in model.recipes.items()
+        for term in recipe.terms
+        if term.loss == "perceptual"
+    }
+    as_chosen: dict[str, object] = {}
+    reports = (
+        "deblurgan",
+        "verysimple_deblurgan",
+        "deblurgan_edge",
+        "deblurgan_feedback",
+        "pix2pix_full",
+        "rir",
+    )
+    assert declared == {
+        **{(name, "report"): as_chosen for name in reports},
+        ("deblurgan", "report-vgg16"): {"network": "vgg16"},
+        ("deblurgan", "original"): {"before_relu": True, "normalisation": "none"},
+    }
+    options = Host.discover(environ={}).loss("perceptual").options
+    assert {name: option.default for name, option in options.items() if name != "weights"} == {
+        "network": "vgg19", "norm": "l2", "before_relu": False, "normalisation": "imagenet",
+    }  # fmt: skip
+
+
 def _printed_with_critic(recipe: Recipe) -> tuple[object, ...]:
     (term,) = recipe.terms
     strategy, optimizer = recipe.strategy, recipe.optimizer

@@ -4,14 +4,16 @@
 
 Johnson, Alahi, Fei-Fei: Perceptual Losses for Real-Time Style Transfer and Super-Resolution, ECCV 2016; as DeblurGAN uses it.
 
-| use | options | weight in the recipe |
+The features are those of torchvision's files, which were trained on pictures of ImageNet's mean and spread. Two reports showed
+values of [-1, 1] to those of Keras, which were trained on 0 to 255. What came of that cannot be had from torchvision's,
+whatever they see, nor does the weight hold that made up for it; their recipes take what is chosen here.
+
+| whose | options | weight in the recipe |
 | --- | --- | --- |
-| chosen here | none | 100 to begin with |
-| original DeblurGAN | before_relu = true, normalisation = "none" | 100 |
-| S1's report | none | 100000 with the features that Keras gives; tune it |
-| S1's code | norm = "l1", normalisation = "none" | 100000, as above |
-| S4: pix2pix, rir | normalisation = "none" | 100 |
-| S4: deblurgan, which sums over the 256 channels | none | 25600 |
+| chosen here | none | 100 to begin with; at best as large as the adversarial term |
+| Lin, Chou, Lyu 2018 | none; norm = "l1" is their code's | 100 for the report's 100000 |
+| Lenka 2019 | none | 100; 25600 where the report sums over the 256 channels |
+| Kupyn et al. 2018 (DeblurGAN), with torchvision's files too | before_relu = true, normalisation = "none" | 100 |
 """
 
 from pathlib import Path
