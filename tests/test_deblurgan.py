@@ -13,7 +13,7 @@ from deblur_cli import WassersteinGP
 from deblur_cli.host.declarations import import_object
 from deblur_cli.host.manager import Host
 from deblur_deblurgan.critic import DeepCritic, StridedCritic
-from deblur_deblurgan.network import Generator, ReflectionPad, edges, start_at_identity
+from deblur_deblurgan.network import Edges, Generator, ReflectionPad, start_at_identity
 
 MODELS = {
     model.name: model for model in Host.discover(environ={}).models.values() if "deblurgan" in model.name
@@ -126,7 +126,7 @@ def test_edges_are_those_of_the_grey_picture() -> None:
     distance = np.hypot(rows - 24, columns - 30)
     picture = np.where(distance < 15, 200, 20).astype(np.uint8)
     colours = np.stack([picture, picture // 2, picture], axis=0)
-    found = edges(torch.from_numpy(colours[None].astype(np.float32) / 127.5 - 1)).numpy()[0, 0]
+    found = Edges()(torch.from_numpy(colours[None].astype(np.float32) / 127.5 - 1)).numpy()[0, 0]
     assert set(np.unique(found)) == {-1.0, 1.0}
     assert np.abs(distance[found > 0] - 15).max() < 2
     angles = np.arctan2(rows - 24, columns - 30)[found > 0]

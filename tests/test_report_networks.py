@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from deblur_cli import Option, Restorer, Values
 from deblur_cli.errors import PictureError
 from deblur_cli.host.manager import Host
-from deblur_cli.networks import Kept, PictureStatistics, SelfAttention
+from deblur_cli.networks import PictureStatistics, SelfAttention, Window
 from deblur_cli.weights import load_network, resolve
 
 HOST = Host.discover(environ={})
@@ -99,7 +99,8 @@ TABLE = (
         output=TANH, signed=True),
     Row(model="verysimple_deblurgan", parameters=1_079_555, kmacs=83.1, multiple_of=4, halo=None, frozen=36,
         output=(-2.0, 2.0), signed=True),
-    Row(model="deblurgan_edge", parameters=11_381_315, kmacs=759.2, multiple_of=4, halo=None, output=TANH, signed=True),
+    Row(model="deblurgan_edge", parameters=11_381_315, kmacs=759.2, multiple_of=4, halo=None, frozen=84, output=TANH,
+        signed=True),
     Row(model="deblurgan_feedback", parameters=16_097_795, kmacs=1935.7, multiple_of=4, halo=None, frozen=100,
         output=TANH, signed=True),
     Row(model="pix2pix", parameters=54_419_459, kmacs=92.3, multiple_of=256, halo=None, output=TANH, signed=True),
@@ -197,11 +198,6 @@ def test_the_half_extent_is_exact(row: Row) -> None:
         if row.frozen is None:
             return
         row = replace(row, halo=row.frozen)
-        statistics = PictureStatistics(network)
-        statistics.note(Kept(top=0, bottom=1, left=0, right=1))
-        with torch.no_grad():
-            network(torch.rand(1, 3, row.side, row.side, dtype=torch.float64))
-        statistics.freeze()
     phases: Sequence[int] = range(row.multiple_of)
     ways: Sequence[bool] = (False, True)
     if row.model in FELT_FURTHEST and not SOAK:
@@ -224,14 +220,22 @@ def _narrow(row: Row) -> dict[str, Any]:
 def _reach(network: nn.Module, row: Row, *, phase: int, down: bool) -> int:
     """How far an input pixel is felt along a strip; one step of the stride further than the row says would show.
 
+    What the network takes from the whole strip it was told before.
+
     phase : its place on the grid of the stride; down : whether the strip is upright
     """
     assert row.halo is not None
     step = row.multiple_of
     middle = (row.halo // step + 2) * step
     strip = torch.rand(1, 3, step, 2 * middle + step, dtype=torch.float64)
-    strip[..., middle + phase] = torch.nan
+    statistics = PictureStatistics(network)
     with torch.no_grad():
+        if statistics:
+            statistics.release()
+            statistics.at(Window.of(*(slice(0, side) for side in (strip.mT if down else strip).shape[-2:])))
+            network(strip.mT if down else strip)
+            statistics.tell()
+        strip[..., middle + phase] = torch.nan
         changed = network(strip.mT).mT if down else network(strip)
     felt = changed.isnan().any(dim=(0, 1, 2)).nonzero().flatten()
     return int((felt - middle - phase).abs().max())

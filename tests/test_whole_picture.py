@@ -1,5 +1,7 @@
 """What a network takes from the whole picture is told to each tile of it: no tile differs in tone from its neighbours."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,15 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from deblur_cli import Facts, Geometry, Model
-from deblur_cli.networks import ChannelAttention, InstanceNorm, Kept, PictureMoments
+from deblur_cli.networks import (
+    ChannelAttention,
+    Extent,
+    InstanceNorm,
+    PictureMap,
+    PictureMoments,
+    PictureStatistics,
+    Window,
+)
 from deblur_cli.pictures.picture import Picture
 from deblur_cli.restore.restorer import Restorer
 from deblur_cli.restore.verification import check_tiling
@@ -76,24 +86,40 @@ def test_moments_of_windows_add_up_to_those_of_the_picture(
     """Four windows that overlap, each noted for what it keeps."""
     x = features(1, 3, 12, 16, seed=seed)
     moments = PictureMoments()
-    for top, bottom in ((0, cuts[0]), (cuts[0], 12)):
-        for left, right in ((0, cuts[1]), (cuts[1], 16)):
-            rows, columns = (slice(max(0, a - margin), b + margin) for a, b in ((top, bottom), (left, right)))
-            window = x[..., rows, columns]
-            height, width = window.shape[-2:]
-            moments.kept = Kept(
-                top=(top - rows.start) / height,
-                bottom=(bottom - rows.start) / height,
-                left=(left - columns.start) / width,
-                right=(right - columns.start) / width,
-            )
-            own = moments(window)
-            np.testing.assert_allclose(own[0], window.mean(dim=(0, 2, 3)), atol=1e-5)
-    moments.freeze()
+    statistics = PictureStatistics(moments)
+    for window in four_windows(12, 16, cuts=cuts, margin=margin):
+        statistics.at(window)
+        part = read(x, window)
+        own = moments(part)
+        np.testing.assert_allclose(own[0], part.mean(dim=(0, 2, 3)), atol=1e-5)
+    assert statistics.tell()
     mean, variance = moments(torch.zeros(1, 3, 2, 2))
     values = x.double().numpy()
     np.testing.assert_allclose(mean, values.mean(axis=(0, 2, 3)), atol=1e-5)
     np.testing.assert_allclose(variance, values.var(axis=(0, 2, 3)), rtol=1e-4)
+
+
+def four_windows(height: int, width: int, *, cuts: tuple[int, int], margin: int) -> Iterator[Window]:
+    """That meet at (row, column) and read a margin more."""
+
+    def halves(length: int, cut: int) -> Iterator[Extent]:
+        for start, stop in ((0, cut), (cut, length)):
+            yield Extent(
+                read_start=max(0, start - margin),
+                read_stop=min(length, stop + margin),
+                keep_start=start,
+                keep_stop=stop,
+            )
+
+    for rows in halves(height, cuts[0]):
+        for columns in halves(width, cuts[1]):
+            yield Window(rows=rows, columns=columns)
+
+
+def read(x: Tensor, window: Window) -> Tensor:
+    """What the window sees of features of the picture's size."""
+    rows, columns = window.rows, window.columns
+    return x[..., rows.read_start : rows.read_stop, columns.read_start : columns.read_stop]
 
 
 class OneNorm(nn.Module):
@@ -153,7 +179,7 @@ def test_tiles_equal_the_whole_where_one_layer_looks_at_it(
     tiled = restorer(network, tile=16)
     assert tiled.plan(height, width).num_tiles > 1
     np.testing.assert_allclose(tiled.restore_array(image), whole, atol=1e-5)
-    alone = tiled.retiled(16, frozen_statistics=False).restore_array(image)
+    alone = tiled.retiled(16, statistics="tile").restore_array(image)
     assert np.abs(alone - whole).max() > 0.01
 
 
@@ -167,6 +193,58 @@ def test_they_are_nearer_to_it_where_layers_look_at_it_through_others() -> None:
     assert found.kept_promise
 
 
+@pytest.mark.parametrize(("height", "width"), [(60, 80), (61, 83)])
+def test_they_equal_it_by_a_pass_for_each_such_layer(height: int, width: int) -> None:
+    torch.manual_seed(0)
+    network = NormAndAttention()
+    tiled = restorer(network, tile=16, statistics="exact")
+    assert tiled.plan(height, width).exact
+    image = picture(height, width)
+    np.testing.assert_allclose(tiled.restore_array(image), restorer(network).restore_array(image), atol=1e-5)
+    assert (
+        np.abs(tiled.retiled(16).restore_array(image) - restorer(network).restore_array(image)).max() > 1e-3
+    )
+    too_little_around = tiled.retiled(16, overlap=OneNorm.REACH - 1, statistics="exact")
+    assert not too_little_around.plan(height, width).exact
+
+
+class LitBySum(PictureMap):
+    """A map that is one where the levels of the rows above sum to an odd number: each pixel of it looks at many."""
+
+    def levels(self, x: Tensor) -> Tensor:
+        return (x[:, :1] * 255).round().byte()
+
+    def drawn(self, levels: Tensor) -> Tensor:
+        return levels.long().cumsum(dim=2) % 2
+
+
+class Lit(nn.Module):
+    """What the map says, before a norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lit, self.norm = LitBySum(), InstanceNorm(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(torch.cat([x, self.lit(x)], dim=1))
+        return 0.5 + 0.1 * (y[:, :3] + y[:, 3:])
+
+
+@pytest.mark.parametrize("region", [None, (33, 7, 20, 30)])
+def test_a_map_is_drawn_once_of_the_whole_picture(region: tuple[int, int, int, int] | None) -> None:
+    pixels = (picture(61, 83) * 65535).astype(np.uint16)
+    whole = restorer(Lit()).restore_array(pixels).astype(np.float64)
+    x, y, width, height = region or (0, 0, 83, 61)
+    cut = whole[y : y + height, x : x + width]
+    exact = restorer(Lit(), tile=16, statistics="exact")
+    found = exact.restore_picture(Picture(pixels=pixels), region=region, force=True).pixels
+    np.testing.assert_allclose(found, cut, atol=1)
+    alone = exact.retiled(16, statistics="tile").restore_picture(
+        Picture(pixels=pixels), region=region, force=True
+    )
+    assert np.abs(alone.pixels - cut).max() > 1000
+
+
 def test_a_region_is_the_same_as_in_the_whole_result(network: nn.Module) -> None:
     pixels = (picture(60, 80) * 65535).astype(np.uint16)
     tiled = restorer(network, tile=16)
@@ -177,14 +255,18 @@ def test_a_region_is_the_same_as_in_the_whole_result(network: nn.Module) -> None
     )  # a tie may fall to either side
 
 
-def test_progress_counts_both_passes(network: nn.Module) -> None:
-    tiled, pixels = restorer(network, tile=16), (picture(60, 80) * 255).astype(np.uint8)
+@pytest.mark.parametrize(("statistics", "runs"), [("tile", 1), ("quick", 2), ("exact", 3)])
+def test_progress_counts_every_pass(statistics: str, runs: int) -> None:
+    tiled, pixels = (
+        restorer(NormAndAttention(), tile=16, statistics=statistics),
+        (picture(60, 80) * 255).astype(np.uint8),
+    )
     tiles = tiled.plan(60, 80).num_tiles
     seen: list[tuple[int, int]] = []
     tiled.restore_picture(
         Picture(pixels=pixels), force=True, progress=lambda done, total: seen.append((done, total))
     )
-    assert seen == [(done, 2 * tiles) for done in range(2 * tiles + 1)]
+    assert seen == [(done, runs * tiles) for done in range(runs * tiles + 1)]
 
 
 class OverAll(nn.Module):

@@ -16,6 +16,7 @@ from deblur_cli.cli.options import (
     ModelNames,
     Overlap,
     Quiet,
+    Statistics,
     Strength,
     Tile,
     Verbose,
@@ -72,6 +73,7 @@ def compare(
     dtype: Dtype = "float32",
     tile: Tile = "auto",
     overlap: Overlap = None,
+    statistics: Statistics = "quick",
     max_memory: MaxMemory = None,
     strength: Strength = 1.0,
     max_pixels: MaxPixels = 500_000_000,
@@ -105,7 +107,7 @@ def compare(
     target = _target(output, image=image, reference=reference, overwrite=overwrite)
     restorers = {
         resolve(host, spec).label: load(
-            spec, device=device, dtype=dtype, tile=tile, overlap=overlap, max_memory=max_memory, strength=strength, host=host
+            spec, device=device, dtype=dtype, tile=tile, overlap=overlap, statistics=statistics, max_memory=max_memory, strength=strength, host=host
         )
         for spec in dict.fromkeys(model or (host.default_model(),))
     }  # fmt: skip

@@ -17,6 +17,7 @@ from deblur_cli.cli.options import (
     ModelName,
     Overlap,
     Quiet,
+    Statistics,
     Strength,
     Tile,
     Verbose,
@@ -137,6 +138,7 @@ def deblur(
     dtype: Dtype = "auto",
     tile: Tile = "auto",
     overlap: Overlap = None,
+    statistics: Statistics = "quick",
     max_memory: MaxMemory = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -189,7 +191,7 @@ def deblur(
     spec = chosen_model(ctx, model, weights)
     spec = host.default_model() if spec is None else spec
     restorer = load(
-        spec, weights=weights, device=device, dtype=dtype, tile=tile, overlap=overlap, max_memory=max_memory,
+        spec, weights=weights, device=device, dtype=dtype, tile=tile, overlap=overlap, statistics=statistics, max_memory=max_memory,
         strength=strength, host=host,
     )  # fmt: skip
     if dry_run:

@@ -16,6 +16,7 @@ from deblur_cli.cli.options import (
     Overlap,
     Preset,
     Quiet,
+    Statistics,
     Strength,
     Tile,
     Verbose,
@@ -76,6 +77,7 @@ def eval(
     dtype: Dtype = "float32",
     tile: Tile = "auto",
     overlap: Overlap = None,
+    statistics: Statistics = "quick",
     max_memory: MaxMemory = None,
     strength: Strength = 1.0,
     json: Json = False,
@@ -114,7 +116,7 @@ def eval(
     # All are loaded before anything runs: a model without weights is found out now.
     restorers = {
         sources[spec].label: load(
-            spec, device=device, dtype=dtype, tile=tile, overlap=overlap, max_memory=max_memory, strength=strength, host=host
+            spec, device=device, dtype=dtype, tile=tile, overlap=overlap, statistics=statistics, max_memory=max_memory, strength=strength, host=host
         )
         for spec in specs
     }  # fmt: skip
@@ -131,7 +133,13 @@ def eval(
     total = len(pairs) if limit is None else min(limit, len(pairs))
     with console.progress(f"measuring {', '.join(restorers)}", total) as advance:
         found = evaluate_models(restorers, pairs, chosen, limit=limit, progress=lambda done, total: advance())
-    settings = {"tile": tile, "overlap": overlap, "max_memory": max_memory, "strength": strength}
+    settings = {
+        "tile": tile,
+        "overlap": overlap,
+        "statistics": statistics,
+        "max_memory": max_memory,
+        "strength": strength,
+    }
     runs = {
         source.label: _run_record(source, restorers[source.label], found[source.label]) | settings
         for source in sources.values()

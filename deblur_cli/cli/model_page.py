@@ -68,7 +68,7 @@ def _geometry_lines(facts: Mapping[str, Any]) -> Iterator[str]:
     around = halo if facts["tiling"] == "exact" else approximate
     tiling = facts["tiling"] + ("" if around is None else f", by {around} px around each tile")
     if facts["frozen_halo"] is not None:
-        tiling += ", which is told of the whole picture"
+        tiling += ", which is told of the whole picture (--statistics exact: of all of it)"
     if facts["tiling"] != "exact":
         tiling += "; deblur verify-tiling measures it"
     yield _said("tiling", tiling + (f"; {facts['hint']}" if facts["hint"] else ""))

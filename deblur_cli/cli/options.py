@@ -123,6 +123,14 @@ Overlap = Annotated[
         show_default=False,
     ),
 ]
+Statistics = Annotated[
+    str,
+    typer.Option(
+        "--statistics",
+        metavar="quick|exact|tile",
+        help="What tiles get of the whole picture, where the model looks at it: of one more pass; exact, of many; or each its own.",
+    ),
+]
 MaxMemory = Annotated[
     str | None,
     typer.Option(

@@ -14,6 +14,7 @@ from deblur_cli.cli.options import (
     ModelName,
     Overlap,
     Quiet,
+    Statistics,
     Tile,
     Verbose,
     WeightsFile,
@@ -42,6 +43,7 @@ def verify_tiling(
     weights: WeightsFile = None,
     tile: Tile = "auto",
     overlap: Overlap = None,
+    statistics: Statistics = "quick",
     max_memory: MaxMemory = None,
     device: Device = "auto",
     dtype: Dtype = "float32",
@@ -67,7 +69,9 @@ def verify_tiling(
     restorer, trained = _restorer(
         chosen_model(ctx, model, weights), weights, device=device, dtype=dtype, max_memory=max_memory
     )
-    found = check_tiling(restorer, picture, tile=None if tile == "auto" else tile, overlap=overlap)
+    found = check_tiling(
+        restorer, picture, tile=None if tile == "auto" else tile, overlap=overlap, statistics=statistics
+    )
     if json:
         console.json_line(_facts(found, restorer, trained=trained))
     else:

@@ -56,7 +56,7 @@ class Geometry:
     multiple_of : height and width must be multiples of this, in pixels; so must tile origins
     halo : half-extent, the largest distance in pixels at which an input pixel changes an output pixel;
         None where some layer looks at the whole picture
-    frozen_halo : the half-extent of a network that looks at the whole picture, once it is told of that (PictureMoments);
+    frozen_halo : the half-extent of a network that looks at the whole picture, once it is told of that (OfPicture);
         None where it cannot be told all
     fixed_size : the only height and width accepted, in pixels, or None
     overlap : for a halo so wide that exact tiles would read more than twice the picture: the pixels that tiles read

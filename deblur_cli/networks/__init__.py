@@ -15,10 +15,13 @@ from deblur_cli.networks.initialising import (
 )
 from deblur_cli.networks.whole_picture import (
     ChannelAttention,
+    Extent,
     InstanceNorm,
-    Kept,
+    OfPicture,
+    PictureMap,
     PictureMoments,
     PictureStatistics,
+    Window,
 )
 
 __all__ = [
@@ -27,13 +30,16 @@ __all__ = [
     "ChannelAttention",
     "ConvLSTM",
     "ConvNormAct",
+    "Extent",
     "InferenceForm",
     "InstanceNorm",
-    "Kept",
+    "OfPicture",
+    "PictureMap",
     "PictureMoments",
     "PictureStatistics",
     "SelfAttention",
     "State",
+    "Window",
     "attend",
     "bound_kernels",
     "calibrate_norms",

@@ -2,11 +2,18 @@
 
 Instance norm and channel attention need the mean of each channel over the picture, the norm its variance too. A window
 has others than the picture: tiles that take their own differ in tone and contrast, and seams show. So the restorer runs
-all windows once while the layers note the moments of what each window keeps, and again with those of the picture. In the
-first run a layer gets what the layers before it made with moments of a window; that is all that tiling loses.
+all windows first while the layers note what each window keeps, and again with what they noted of the picture.
+
+Where one layer looks at the picture through another, one such run is not exact: the later one notes what the earlier one
+made of a window's own moments. It is exact if each run ends at the first layer that was told nothing yet, and there are as
+many runs as such layers, each a little longer than the one before.
 """
 
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,73 +21,154 @@ from torch.nn import functional as F
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """The part of a window that is noted, as shares of its height and width: no two windows keep the same pixel."""
+class Extent:
+    """One axis of a window: it reads [read_start, read_stop) of the picture and keeps [keep_start, keep_stop), in pixels."""
 
-    top: float
-    bottom: float
-    left: float
-    right: float
+    read_start: int
+    read_stop: int
+    keep_start: int
+    keep_stop: int
 
-    def of(self, x: Tensor) -> Tensor:
-        """That part of features (B, C, H, W), at whatever resolution."""
-        height, width = x.shape[-2:]
-        return x[
-            ...,
-            round(self.top * height) : round(self.bottom * height),
-            round(self.left * width) : round(self.right * width),
-        ]
+    def kept(self, length: int) -> slice:
+        """What is kept of so many features: no two windows keep the same ones."""
+        scale = length / (self.read_stop - self.read_start)
+        return slice(*(round((end - self.read_start) * scale) for end in (self.keep_start, self.keep_stop)))
 
 
-class PictureMoments(nn.Module):
-    """Mean and variance of each channel over the picture: (1, C, H, W) -> two of (C,), in float32 at least.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A part of a picture, with what is around it."""
 
-    Of what it gets, unless it was told those of the picture.
+    rows: Extent
+    columns: Extent
 
-    kept : the part of what it gets whose moments are noted, None for nothing; frozen : the moments that it was told
+    @classmethod
+    def of(cls, rows: slice, columns: slice) -> "Window":
+        """One that keeps all it reads."""
+
+        def extent(read: slice) -> Extent:
+            return Extent(
+                read_start=read.start, read_stop=read.stop, keep_start=read.start, keep_stop=read.stop
+            )
+
+        return cls(rows=extent(rows), columns=extent(columns))
+
+    def kept(self, x: Tensor) -> Tensor:
+        """What is kept of features (B, C, H, W), at whatever resolution."""
+        return x[..., self.rows.kept(x.shape[-2]), self.columns.kept(x.shape[-1])]
+
+
+class OfPicture(nn.Module):
+    """What a network takes from the whole picture: of what it gets, unless it was told.
+
+    window : where what it gets comes from; None = it is the whole picture
+    noted : of the windows so far; told : what these come to, which it gives from then on, None until then
+    ends_here : the network need not go on once a window was noted
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.frozen: tuple[Tensor, Tensor] | None = None
-        self.kept: Kept | None = None
-        self._count = 0
-        self._mean = self._squares = torch.zeros(())
+        self.window: Window | None = None
+        self.noted: list[Any] = []
+        self.told: Any = None
+        self.ends_here = False
+
+    def look(self, x: Tensor) -> None:
+        """Note what a window keeps, until the whole is known."""
+        if self.window is None or self.told is not None:
+            return
+        self.noted.append(self.note(x, self.window))
+        if self.ends_here:
+            raise _EnoughSeenError
+
+    @abstractmethod
+    def note(self, x: Tensor, window: Window) -> Any:
+        """What must be known of a window."""
+
+    @abstractmethod
+    def sum_up(self, noted: list[Any]) -> Any:
+        """What the notes of all windows come to."""
+
+
+class _EnoughSeenError(Exception):
+    """All that this window can tell was noted."""
+
+
+class PictureMoments(OfPicture):
+    """Mean and variance of each channel over the picture: (1, C, H, W) -> two of (C,), in float32 at least."""
 
     @property
     def is_live(self) -> bool:
         """Whether nobody asks for anything but the moments of what is there."""
-        return self.frozen is None and self.kept is None
+        return self.window is None and self.told is None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The moments, population variance; notes those of the kept part where that is asked for."""
-        if self.kept is not None:
-            self._note(self.kept.of(x))
-        if self.frozen is None:
+        """The moments, population variance."""
+        self.look(x)
+        if self.told is None:
             return _moments(x)
-        mean, variance = (value.to(_at_least_float32(x)) for value in self.frozen)
+        mean, variance = (value.to(_at_least_float32(x)) for value in self.told)
         return mean, variance
 
-    def freeze(self) -> None:
-        """Give from now on the moments of all that was noted."""
-        self.kept = None
-        self.frozen = self._mean, self._squares / self._count
-        self._count = 0
+    def note(self, x: Tensor, window: Window) -> tuple[int, Tensor, Tensor]:
+        """The moments of what it keeps, and of how many values."""
+        kept = window.kept(x)
+        count = kept.shape[-2:].numel()
+        if not count:  # at a reduced size
+            return (
+                0,
+                x.new_zeros(x.shape[1], dtype=torch.float64),
+                x.new_zeros(x.shape[1], dtype=torch.float64),
+            )
+        mean, variance = _moments(kept)
+        return count, mean.double(), variance.double()
 
-    def _note(self, x: Tensor) -> None:
-        """Add to mean and sum of squared differences, as Chan, Golub and LeVeque (1983) merge two samples."""
-        count = x.shape[-2:].numel()
-        if not count:
-            return
-        mean, variance = (value.double() for value in _moments(x))
-        if not self._count:
-            self._count, self._mean, self._squares = count, mean, variance * count
-            return
-        total = self._count + count
-        away = mean - self._mean
-        self._mean = self._mean + away * (count / total)
-        self._squares = self._squares + variance * count + away.square() * (self._count * count / total)
-        self._count = total
+    def sum_up(self, noted: list[tuple[int, Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        """The moments of all."""
+        counts, means, variances = zip(*noted, strict=True)
+        mean_of_each = torch.stack(means)
+        share = torch.tensor(counts).to(mean_of_each) / sum(counts)
+        mean = share @ mean_of_each
+        return mean, share @ (torch.stack(variances) + (mean_of_each - mean) ** 2)
+
+
+class PictureMap(OfPicture):
+    """A map (B, C, H, W) of the picture's size, whose every pixel may depend on the whole picture."""
+
+    @abstractmethod
+    def levels(self, x: Tensor) -> Tensor:
+        """What the map is made of, pixel by pixel, in few bytes: (B, C, H, W) -> (B, c, H, W)."""
+
+    @abstractmethod
+    def drawn(self, levels: Tensor) -> Tensor:
+        """The map: (B, c, H, W) -> (B, C, H, W)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the map of it, or that part of the whole picture's, in float32."""
+        self.look(x)
+        if self.told is None:
+            return self.drawn(self.levels(x)).float()
+        assert self.window is not None
+        rows, columns = self.window.rows, self.window.columns
+        part: Tensor = self.told[
+            ..., rows.read_start : rows.read_stop, columns.read_start : columns.read_stop
+        ]
+        return part.float()
+
+    def note(self, x: Tensor, window: Window) -> tuple[Window, Tensor]:
+        """What the map is made of, where it is kept."""
+        return window, self.levels(window.kept(x))
+
+    def sum_up(self, noted: list[tuple[Window, Tensor]]) -> Tensor:
+        """The whole picture's map."""
+        some = noted[0][1]
+        height = max(window.rows.keep_stop for window, _ in noted)
+        width = max(window.columns.keep_stop for window, _ in noted)
+        whole = some.new_zeros((*some.shape[:2], height, width))
+        for window, levels in noted:
+            rows, columns = window.rows, window.columns
+            whole[..., rows.keep_start : rows.keep_stop, columns.keep_start : columns.keep_stop] = levels
+        return self.drawn(whole)
 
 
 class InstanceNorm(nn.Module):
@@ -143,25 +231,41 @@ class PictureStatistics:
     """All that a network takes from the whole picture, together; False where it takes nothing."""
 
     def __init__(self, network: nn.Module) -> None:
-        self._moments = [module for module in network.modules() if isinstance(module, PictureMoments)]
+        self._all = [module for module in network.modules() if isinstance(module, OfPicture)]
 
     def __bool__(self) -> bool:
-        return bool(self._moments)
+        return bool(self._all)
 
-    def note(self, kept: Kept) -> None:
-        """Note the moments of this part of the next windows."""
-        for each in self._moments:
-            each.kept = kept
+    def __len__(self) -> int:
+        return len(self._all)
 
-    def freeze(self) -> None:
-        """Give every window from now on the moments of all that was noted."""
-        for each in self._moments:
-            each.freeze()
+    @contextmanager
+    def noting(self, *, one_layer: bool) -> Iterator[None]:
+        """Let a network that is run within end, once it noted what a window keeps, at the first layer that was told nothing.
+
+        one_layer : whether it shall
+        """
+        for each in self._all:
+            each.ends_here = one_layer
+        with suppress(_EnoughSeenError):
+            yield
+
+    def tell(self) -> bool:
+        """Give every window from now on what was noted of the picture; False if nothing new was."""
+        news = [each for each in self._all if each.noted]
+        for each in news:
+            each.told, each.noted = each.sum_up(each.noted), []
+        return bool(news)
+
+    def at(self, window: Window) -> None:
+        """The network gets this window next."""
+        for each in self._all:
+            each.window = window
 
     def release(self) -> None:
         """Look at what is there again."""
-        for each in self._moments:
-            each.kept = each.frozen = None
+        for each in self._all:
+            each.window, each.told, each.noted = None, None, []
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:

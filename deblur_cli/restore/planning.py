@@ -18,6 +18,7 @@ EFFICIENT_SIDE_PX = 1024
 """Larger windows gain nothing but the halo that is read twice (6 % of the work at 1024 and halo 30), and cost memory."""
 MOST_READ = 2
 """Exact tiles that read more than this many times the picture give way to those of the overlap a network declares."""
+STATISTICS = ("quick", "exact", "tile")
 GLOBAL_MARGIN_PX = 64
 """Overlap to each side for networks that see the whole picture: enough to blend from one window's tone to the next's."""
 
@@ -29,17 +30,22 @@ class TileRequest:
     tile : "auto", "none" (the whole picture at once), or (height, width) that a window keeps, pixels
     overlap : pixels that a window reads beyond what it keeps; None for what makes tiling exact, or for the overlap that
         the network declares where that is too much
-    frozen_statistics : every window is told of the whole picture what the network takes from it, such as the statistics
-        of an instance norm, if it does; else each takes its own
+    statistics : what a window gets of the whole picture where the network takes something from it, such as the mean and
+        variance of an instance norm: "quick", from one run over all windows before; "exact", from a run for each such
+        layer; "tile", each window takes its own
     """
 
     tile: str | tuple[int, int] = "auto"
     overlap: int | None = None
-    frozen_statistics: bool = True
+    statistics: str = "quick"
 
     def __post_init__(self) -> None:
         if self.overlap is not None and self.overlap < 0:
             raise UsageError(f"an overlap of {self.overlap} px makes no sense; give 0 or more")
+        if self.statistics not in STATISTICS:
+            raise UsageError(
+                f"there are no statistics {self.statistics!r}; give one of {', '.join(STATISTICS)}"
+            )
 
 
 def whole_area(height: int, width: int) -> Area:
@@ -183,16 +189,15 @@ def _plan(
         blend=False,
         margin=margin,
     )
-    reads_all = plan.tile_shape[0] >= height and plan.tile_shape[1] >= width
-    if reads_all or (geometry.halo is not None and fixed is None and margin >= geometry.halo):
+    if plan.reads_all or (geometry.halo is not None and fixed is None and margin >= geometry.halo):
         return plan
     alike = (
-        request.frozen_statistics
+        request.statistics != "tile"
         and geometry.reach is not None
         and margin >= geometry.reach
         and fixed is None
     )
-    return replace(plan, exact=False, blend=margin > 0 and not alike)
+    return replace(plan, exact=alike and request.statistics == "exact", blend=margin > 0 and not alike)
 
 
 def _is_worth_it(plan: TilePlan, *, most_pixels: int | None) -> bool:

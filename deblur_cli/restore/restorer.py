@@ -13,7 +13,7 @@ from torch import nn
 
 from deblur_cli.errors import NotEnoughRoomError, PictureError, UsageError, memory_ran_out
 from deblur_cli.host.declarations import Geometry, Model, Values
-from deblur_cli.networks import Kept, PictureStatistics
+from deblur_cli.networks import Extent, PictureStatistics, Window
 from deblur_cli.pictures.picture import Picture
 from deblur_cli.restore.arrays import Array, split_array, split_image
 from deblur_cli.restore.calling import WindowCaller, evaluation_mode
@@ -42,6 +42,7 @@ def load(
     dtype: str = "auto",
     tile: str | int | tuple[int, int] = "auto",
     overlap: int | None = None,
+    statistics: str = "quick",
     max_memory: str | int | None = None,
     strength: float = 1.0,
     host: "Host | None" = None,
@@ -57,6 +58,9 @@ def load(
     tile : "auto", "none", N, "WxH" or (height, width): what each tile contributes, in pixels
     overlap : pixels that each tile reads beyond that; None takes what makes tiling exact, or, where that is more than
         twice the work, what the model declares instead
+    statistics : what tiles get of the whole picture, where the network takes something from it, such as an instance norm:
+        "quick", from one run over the tiles before; "exact", from a run for each such layer, about half as long as the
+        last on average; "tile", each takes its own
     max_memory : bytes, or text such as "2GB", for pictures and activations; None takes a share of what is free
     strength : 0 (input) to 1 (result)
     host : the plugins to look in; None discovers the installed ones
@@ -88,6 +92,7 @@ def load(
         dtype=dtype,
         tile=tile,
         overlap=overlap,
+        statistics=statistics,
         max_memory=max_memory,
         strength=strength,
     )
@@ -124,6 +129,7 @@ class Restorer:
         dtype: str = "auto",
         tile: str | int | tuple[int, int] = "auto",
         overlap: int | None = None,
+        statistics: str = "quick",
         max_memory: str | int | None = None,
         strength: float = 1.0,
     ) -> None:
@@ -142,7 +148,7 @@ class Restorer:
         self._planner = TilePlanner(
             self._call,
             geometry=model.geometry_for(options or {}),
-            request=TileRequest(tile=parse_tile(tile), overlap=overlap),
+            request=TileRequest(tile=parse_tile(tile), overlap=overlap, statistics=statistics),
             max_memory=None if max_memory is None else parse_size(max_memory),
             key={"model": model.name, "options": dict(options or {})},
         )
@@ -173,21 +179,19 @@ class Restorer:
         tile: str | int | tuple[int, int],
         *,
         overlap: int | None = None,
-        frozen_statistics: bool = True,
+        statistics: str = "quick",
         warn: bool = True,
     ) -> "Restorer":
         """The same network with other tiles.
 
         Parameters
         ----------
-        tile, overlap : as those of `load`
-        frozen_statistics : tell every tile of the whole picture what the network takes from it, such as the statistics
-            of an instance norm, if it does; else each takes its own
+        tile, overlap, statistics : as those of `load`
         warn : say where tiling is approximate
         """
         other = copy(self)
         other._planner = self._planner.with_request(
-            TileRequest(tile=parse_tile(tile), overlap=overlap, frozen_statistics=frozen_statistics)
+            TileRequest(tile=parse_tile(tile), overlap=overlap, statistics=statistics)
         )
         other._told = set()
         other._warns_if_approximate = warn
@@ -330,7 +334,13 @@ class Restorer:
         restored = np.empty((area.height, area.width, image.shape[2]), image.dtype)
         non_finite = 0
 
+        wanted = self._planner.request.statistics
+        statistics = PictureStatistics(self._call.module_for(dtype))
+        tells = bool(statistics) and wanted != "tile" and not plan.reads_all
+
         def restore(row: Span, column: Span) -> FloatPixels:
+            if tells:
+                statistics.at(_window(row, column, height=image.shape[0], width=image.shape[1]))
             return self._call(read_window(image, row, column, scale=scale), dtype=dtype)
 
         def write(top: int, left: int, values: FloatPixels) -> None:
@@ -343,24 +353,23 @@ class Restorer:
             top, left = top - area.top, left - area.left
             restored[top : top + height, left : left + width] = values
 
-        statistics = PictureStatistics(self._call.module_for(dtype))
-        first: TilePlan | None = None  # over the whole picture, to tell the windows of it
-        if statistics and self._planner.request.frozen_statistics and not plan.exact:
-            first = self.plan(*image.shape[:2], channels=image.shape[2], pixels=image.dtype)
-        extra = 0 if first is None else first.num_tiles
+        looks = 0 if not tells else len(statistics) if wanted == "exact" else 1  # at the whole picture
+        whole = self.plan(*image.shape[:2], channels=image.shape[2], pixels=image.dtype) if looks else plan
+        before = looks * whole.num_tiles
 
         def report(done: int, total: int) -> None:
             if progress is not None:
-                progress(extra + done, extra + total)
+                progress(before + done, before + total)
 
         try:
             with evaluation_mode(self._call.network):
-                if first is not None:
-                    for done, (row, column) in enumerate(first.tiles()):
-                        report(done - extra, plan.num_tiles)
-                        statistics.note(_kept(first, row, column))
-                        restore(row, column)
-                    statistics.freeze()
+                for look in range(looks):
+                    for done, (row, column) in enumerate(whole.tiles(), start=look * whole.num_tiles):
+                        report(done - before, plan.num_tiles)
+                        with statistics.noting(one_layer=wanted == "exact"):
+                            restore(row, column)
+                    if not statistics.tell():
+                        break
                 run_plan(plan, restore=restore, write=write, progress=report)
         finally:
             statistics.release()
@@ -405,13 +414,26 @@ class Restorer:
             self._tell(f"tiling is approximate: {self.label} takes {fixed_size} px squares only")
             return
         why = (
-            f"{self.label} looks at the whole picture"
-            + (", of which tiles are told on a first pass over them" if self.takes_statistics else "")
+            f"{self.label} looks at the whole picture" + self._how_told()
             if halo is None
             else f"an overlap of {plan.margin} px is less than the {halo} px that {self.label} looks around; "
             f"--overlap {halo} makes it exact"
         )
         self._tell(f"tiling is approximate: {why}; deblur verify-tiling measures the difference")
+
+    def _how_told(self) -> str:
+        """What a network that looks at the whole picture gets of it, and how to get all of it."""
+        statistics = PictureStatistics(self._call.network)
+        if not statistics:
+            return ""
+        if self._planner.request.statistics == "tile":
+            return " and gets the tile's"
+        if self.geometry.reach is None or self._planner.request.statistics == "exact":
+            return ", of which tiles are told what they can be"
+        return (
+            ", of which tiles are told on a first pass over them; "
+            f"--statistics exact makes it exact by {len(statistics)} passes"
+        )
 
     def _tell(self, message: str) -> None:
         """Say something once."""
@@ -424,15 +446,18 @@ def _area(height: int, width: int, region: tuple[int, int, int, int] | None) -> 
     return whole_area(height, width) if region is None else region_area(region, height=height, width=width)
 
 
-def _kept(plan: TilePlan, row: Span, column: Span) -> Kept:
-    """What a window keeps, as shares of it; at the picture's end with the padding."""
+def _window(row: Span, column: Span, *, height: int, width: int) -> Window:
+    """What layers are told of a window of a picture, which keeps the padding at the picture's end as well."""
 
-    def shares(span: Span, length: int) -> tuple[float, float]:
-        stop = span.read_stop if span.keep_stop == length else span.keep_stop
-        return (span.keep_start - span.read_start) / span.size, (stop - span.read_start) / span.size
+    def extent(span: Span, length: int) -> Extent:
+        return Extent(
+            read_start=span.read_start,
+            read_stop=span.read_stop,
+            keep_start=span.keep_start,
+            keep_stop=span.read_stop if span.keep_stop == length else span.keep_stop,
+        )
 
-    (top, bottom), (left, right) = shares(row, plan.height), shares(column, plan.width)
-    return Kept(top=top, bottom=bottom, left=left, right=right)
+    return Window(rows=extent(row, height), columns=extent(column, width))
 
 
 def _out_of_memory(label: str) -> NotEnoughRoomError:

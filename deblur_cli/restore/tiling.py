@@ -68,6 +68,11 @@ class TilePlan:
     margin: int
 
     @property
+    def reads_all(self) -> bool:
+        """Whether a window reads the whole picture."""
+        return self.tile_shape[0] >= self.height and self.tile_shape[1] >= self.width
+
+    @property
     def num_tiles(self) -> int:
         """How often the network runs."""
         return len(self.rows) * len(self.columns)

@@ -19,8 +19,8 @@ class TilingCheck:
 
     exact : whether the plan promises equality but for rounding
     max_difference, mean_difference : of |tiled - whole|
-    max_difference_alone, mean_difference_alone : the same, had no tile been told of the whole picture; None where the
-        network takes nothing from it, or cannot be told
+    max_difference_alone, mean_difference_alone : the same, had no tile been told of the whole picture; None where that is
+        what was asked for, or the network takes nothing from it, or cannot be told
     values_8bit, different_8bit : values in all, and those that differ once rounded to 8 bit
     ties_8bit : of those, the ones that lie so near to a rounding edge that rounding noise decides
     tile_shape : height and width of the largest window read, pixels; margin : read beyond what is kept, pixels
@@ -53,6 +53,7 @@ def check_tiling(
     *,
     tile: str | int | tuple[int, int] | None = None,
     overlap: int | None = None,
+    statistics: str = "quick",
 ) -> TilingCheck:
     """Restore a picture whole and in tiles, and compare.
 
@@ -62,6 +63,7 @@ def check_tiling(
     image : (H, W, C) float32 in [0, 1]
     tile, overlap : as for `load`; without a tile size nine tiles are made, and without an overlap they take the one that
         the model declares instead of its halo, if it does
+    statistics : as for `load`
 
     Raises
     ------
@@ -81,7 +83,7 @@ def check_tiling(
         )
     overlap = geometry.overlap if overlap is None else overlap
     whole_restorer = restorer.retiled("none")
-    tiled_restorer = restorer.retiled(tile, overlap=overlap, warn=False)
+    tiled_restorer = restorer.retiled(tile, overlap=overlap, statistics=statistics, warn=False)
     # the whole needs more memory: of two refusals the first shall name a budget that is enough
     whole_restorer.plan(height, width, channels=image.shape[2], pixels=image.dtype)
     plan = tiled_restorer.plan(height, width, channels=image.shape[2], pixels=image.dtype)
@@ -97,8 +99,8 @@ def check_tiling(
         )
     difference = np.abs(tiled - whole)
     alone = None
-    if restorer.takes_statistics and not plan.exact:
-        tiles_alone = restorer.retiled(tile, overlap=overlap, frozen_statistics=False, warn=False)
+    if restorer.takes_statistics and statistics != "tile":
+        tiles_alone = restorer.retiled(tile, overlap=overlap, statistics="tile", warn=False)
         alone = np.abs(tiles_alone.restore_array(image) - whole)
     different = np.rint(tiled * 255) != np.rint(whole * 255)
     edge = np.abs(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from deblur_cli.host.declarations import Model, Values
-from deblur_cli.networks import Kept, PictureStatistics
+from deblur_cli.networks import PictureStatistics, Window
 from deblur_cli.testing.declaration import build, require
 from deblur_cli.training.objective import reduced_to
 
@@ -105,10 +105,11 @@ def any_tile_with_its_halo_gives_the_same_pixels(model: Model) -> None:
     rows = slice(max(0, top - halo), min(height, top + step + halo))
     columns = slice(left - halo, left + step + halo)
     statistics = PictureStatistics(network)
-    statistics.note(Kept(top=0, bottom=1, left=0, right=1))
     with torch.no_grad():
+        statistics.at(Window.of(slice(0, height), slice(0, width)))
         whole = network(x)[..., top : top + step, left : left + step]
-        statistics.freeze()
+        statistics.tell()
+        statistics.at(Window.of(rows, columns))
         tile = network(x[..., rows, columns])
     core = tile[..., top - rows.start : top - rows.start + step, halo : halo + step]
     _require_near(core, whole, f"a tile with a halo of {halo} px and the whole picture", tolerance=_TOLERANCE)

@@ -95,8 +95,8 @@ def _geometry(options: Mapping[str, Any]) -> Geometry:
 
     Whether something faint is an edge may depend on pixels at any distance along it.
     """
-    reach = None if options["edge"] else 12 + 8 * options["blocks"] + 4 * options["iterations"]
-    if options["norm"] == "batch":
+    reach = 12 + 8 * options["blocks"] + 4 * options["iterations"]
+    if options["norm"] == "batch" and not options["edge"]:
         return Geometry(multiple_of=4, halo=reach)
     return Geometry(multiple_of=4, halo=None, frozen_halo=reach)
 

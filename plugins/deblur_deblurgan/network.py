@@ -11,7 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deblur_cli.networks import ConvLSTM, ConvNormAct, InferenceForm, InstanceNorm, glorot_uniform
+from deblur_cli.networks import (
+    ConvLSTM,
+    ConvNormAct,
+    InferenceForm,
+    InstanceNorm,
+    PictureMap,
+    glorot_uniform,
+)
 
 CANNY = (100, 200)
 """Thresholds of the gradient (3x3 Sobel, L1, 8-bit grey), below which nothing and above which anything is an edge."""
@@ -44,7 +51,7 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         self._output = output
-        self._edge = edge
+        self.edges = Edges() if edge else None
         self._iterations = iterations
         w1, w2, w4 = width, 2 * width, 4 * width
         self.encoder = nn.Sequential(
@@ -65,7 +72,7 @@ class Generator(nn.Module):
 
     def forward(self, blurry: Tensor) -> Tensor:
         """(B, 3, H, W) float32 in [-1, 1] -> restored, float32. The skip is added in float32 in every dtype."""
-        x = self.encoder(torch.cat([blurry, edges(blurry.detach())], dim=1) if self._edge else blurry)
+        x = self.encoder(blurry if self.edges is None else torch.cat([blurry, self.edges(blurry)], dim=1))
         if self.memory is not None:
             state = None
             for _ in range(self._iterations):
@@ -122,20 +129,32 @@ def start_at_identity(network: Generator) -> None:
     nn.init.zeros_(network.last.bias)
 
 
+class Edges(PictureMap):
+    """Canny's edges of the grey picture in 8 bit: (B, 3, H, W) in [-1, 1] -> (B, 1, H, W), 1 on an edge, else -1."""
+
+    def levels(self, x: Tensor) -> Tensor:
+        """The colours in 8 bit."""
+        return ((x.detach().float() + 1) * 127.5).round().clamp(0, 255).byte()
+
+    def drawn(self, levels: Tensor) -> Tensor:
+        """Whether something faint is an edge depends on how it goes on, at any distance."""
+        found: Tensor = _canny(levels)
+        return found
+
+
 @torch.library.custom_op("deblur::canny", mutates_args=())
-def edges(pictures: Tensor) -> Tensor:
-    """Canny's edges of the grey pictures in 8 bit: (B, 3, H, W) in [-1, 1] -> (B, 1, H, W), 1 on an edge, else -1."""
-    levels = ((pictures.float().cpu() + 1) * 127.5).round().clamp(0, 255).byte()
+def _canny(levels: Tensor) -> Tensor:
+    """(B, 3, H, W) in 8 bit -> (B, 1, H, W), int8."""
     found = [
         cv2.Canny(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), *CANNY)
-        for picture in np.ascontiguousarray(levels.permute(0, 2, 3, 1).numpy())
+        for picture in np.ascontiguousarray(levels.permute(0, 2, 3, 1).cpu().numpy())
     ]
-    return torch.from_numpy(np.stack(found))[:, None].to(pictures) / 127.5 - 1
+    return torch.from_numpy(np.stack(found))[:, None].to(levels.device).ne(0).char() * 2 - 1
 
 
-@edges.register_fake
-def _(pictures: Tensor) -> Tensor:
-    return torch.empty_like(pictures[:, :1])
+@_canny.register_fake
+def _(levels: Tensor) -> Tensor:
+    return torch.empty_like(levels[:, :1], dtype=torch.int8)
 
 
 def _layer(conv: nn.Conv2d | nn.ConvTranspose2d, norm: str, activation: nn.Module | None = None) -> nn.Module:
