@@ -238,6 +238,18 @@ def test_steps_squeeze_the_epochs_of_a_recipe_without_rounding(steps: int, epoch
         assert (found.progress == 1) == (step == steps)
 
 
+@given(given=st.integers(1, 60), epochs=st.integers(1, 60))
+def test_other_epochs_squeeze_those_of_a_recipe_without_rounding(given: int, epochs: int) -> None:
+    budget, recipe = Budget(epochs=given), Recipe(epochs=epochs)
+    state = State(learners=(), average=None)
+    for seen in range(given * BATCHES + 1):
+        state.epoch, state.batch = divmod(seen, BATCHES)
+        found = budget.moment(state, recipe, batches_per_epoch=BATCHES)
+        assert found.epochs == epochs
+        assert found.epoch * given * BATCHES <= seen * epochs < (found.epoch + 1) * given * BATCHES
+        assert (found.progress == 1) == (seen == given * BATCHES)
+
+
 def test_a_budget_is_one_of_epochs_steps_and_minutes() -> None:
     none = {"epochs": None, "steps": None, "minutes": None}
     assert Budget.choose(Recipe(epochs=7), **none) == Budget(epochs=7)

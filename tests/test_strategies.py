@@ -192,6 +192,35 @@ def test_the_penalty_of_a_linear_critic_is_its_weights_norm_less_one_squared() -
         assert by_pixel.item() == pytest.approx(((colours - 1) ** 2).mean(), rel=1e-9)
 
 
+class Quadratic(nn.Module):
+    """C(x) = a |x|^2 / 2, whose gradient at x is a x."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Parameter(torch.tensor(0.1, dtype=torch.float64))
+
+    def forward(self, picture: Tensor) -> Tensor:
+        return self.a * picture.square().sum(dim=(1, 2, 3)) / 2
+
+
+@pytest.mark.parametrize("over_pixels", [False, True])
+def test_the_penalty_is_taken_between_restored_and_sharp(over_pixels: bool) -> None:
+    """Where a gradient depends on the place: by hand, with the slope that the critic learns from."""
+    critic = Quadratic()
+    restored, sharp = pictures(4)
+    eps = np.array([0.0, 0.25, 0.6, 1.0])
+    share = eps[:, None, None, None]
+    places = share * sharp.numpy() + (1 - share) * restored.numpy()
+    lengths = np.sqrt((places**2).sum(axis=1 if over_pixels else (1, 2, 3)))
+    found = gradient_penalty(
+        critic, sharp, restored, torch.from_numpy(eps).view(4, 1, 1, 1), over_pixels=over_pixels
+    )
+    assert found.item() == pytest.approx(((0.1 * lengths - 1) ** 2).mean(), rel=1e-9)
+    found.backward()
+    assert critic.a.grad is not None
+    assert critic.a.grad.item() == pytest.approx((2 * lengths * (0.1 * lengths - 1)).mean(), rel=1e-9)
+
+
 def test_the_score_of_a_picture_is_the_mean_of_its_map() -> None:
     """A 1x1 convolution has the gradient w / (H W) at each pixel of the mean, of the sum it would be w."""
     critic = nn.Conv2d(3, 1, 1).double()
@@ -665,6 +694,10 @@ def test_a_strategy_survives_a_recipe_file(strategy: Strategy) -> None:
             "strategy.penalty_norm is 'l1'; it must be image or pixel",
         ),
         (lambda: WassersteinGP(gradient_penalty=-1.0), "strategy.gradient_penalty is -1.0"),
+        (
+            lambda: Recipe(strategy=WassersteinGP(pretrain_epochs=9), epochs=9),
+            "strategy.pretrain_epochs is 9; it must be less than epochs, 9",
+        ),
         (lambda: WassersteinGP(adversarial=math.inf), "strategy.adversarial is inf"),
         (lambda: WassersteinGP(critic="critics"), "strategy.critic is 'critics'; it must be an import path"),
         (

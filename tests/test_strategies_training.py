@@ -247,9 +247,11 @@ def test_batch_norms_stand_still_after_their_share_of_the_training(
     ("budget", "alone", "validated"),
     [
         ({"epochs": 4, "steps": None}, 40, [20, 40, 46, 52]),
+        ({"epochs": 2, "steps": None}, 20, [20, 26]),
+        ({"epochs": 1, "steps": None}, 10, [13]),
         ({"steps": 50}, 25, [20, 30, 36, 42, 48, 50]),  # half of the steps; in the middle of the second epoch
     ],
-    ids=["epochs", "steps"],
+    ids=["epochs", "fewer epochs", "one epoch", "steps"],
 )
 def test_a_run_logs_the_critic_from_the_end_of_the_pre_training_on(
     pairs_folder: Path,
@@ -259,7 +261,7 @@ def test_a_run_logs_the_critic_from_the_end_of_the_pre_training_on(
     alone: int,
     validated: list[int],
 ) -> None:
-    """Half of the epochs, however many steps a user gives them. 20 batches an epoch; with the critic a step takes 3."""
+    """Half of the training, however many epochs or steps a user gives it. 20 batches an epoch; with the critic a step takes 3."""
     strategy = replace(WGAN, pretrain_epochs=2, critic_batches="fresh")
     recipe = Recipe(loss="mse", strategy=strategy, epochs=4, batch_size=4, patch=16)
     seen: list[Mapping[str, float]] = []

@@ -9,7 +9,7 @@ from typing import Any
 from deblur_cli.host.checks import is_number, require, require_import_path, require_name
 from deblur_cli.host.optimizers import Optimizer
 from deblur_cli.host.schedules import ConstantRate, EarlyStopping, Schedule, require_count, require_number
-from deblur_cli.host.strategies import Strategy, Supervised
+from deblur_cli.host.strategies import Strategy, Supervised, WassersteinGP
 
 
 class Scales(StrEnum):
@@ -115,6 +115,11 @@ class Recipe:
         )
         for name in ("epochs", "batch_size", "accumulate", "patch", "reuse"):
             require_count(getattr(self, name), f"recipe.{name}", at_least=1)
+        if isinstance(self.strategy, WassersteinGP):
+            alone = self.strategy.pretrain_epochs
+            require(
+                alone < self.epochs, "strategy.pretrain_epochs", alone, f"less than epochs, {self.epochs}"
+            )
         require(
             self.accumulate <= self.batch_size,
             "recipe.accumulate",

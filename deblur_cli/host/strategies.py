@@ -51,7 +51,7 @@ class WassersteinGP(Strategy):
     critic_batches : "same" = all of them on the network's batch; "fresh" = each on a batch of its own
     penalty_norm : "image" = one gradient norm a picture; "pixel" = one over the colours of each pixel (S1's code)
     dropout_for_critic : whether the pictures that the critic sees are made with dropout
-    pretrain_epochs : epochs in which the network first learns from the loss alone
+    pretrain_epochs : of the recipe's epochs, those in which the network first learns from the loss alone; fewer than all
     optimizer : of the critic, None = as the network's
     """
 

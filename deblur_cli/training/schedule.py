@@ -13,7 +13,8 @@ from deblur_cli.training.state import State
 class Budget:
     """The end of a training: epochs, steps, or minutes on the clock. Exactly one of them is set.
 
-    A budget of steps or minutes squeezes or stretches the recipe's epochs to fit, so that every schedule runs its course.
+    The recipe's epochs are squeezed or stretched to fit, so that every schedule runs its course, and a critic that joins late
+    joins after the same share of the training.
     """
 
     epochs: int | None = None
@@ -42,19 +43,22 @@ class Budget:
 
     def moment(self, state: State, recipe: Recipe, *, batches_per_epoch: int) -> Moment:
         """Where the training stands."""
-        losses = tuple(row["val_loss"] for row in state.history)
-        if self.epochs is not None:  # not rounded by way of the progress
-            done = min(1.0, (state.epoch + state.batch / batches_per_epoch) / self.epochs)
-            return Moment(
-                step=state.step, epoch=state.epoch, epochs=self.epochs, progress=done, val_losses=losses
-            )
-        if self.steps is not None:
+        if self.epochs is not None:
+            before, total = state.epoch * batches_per_epoch, self.epochs * batches_per_epoch
+            done = min(1.0, (before + state.batch) / total)
+            # an epoch whose batches are all used is the present one until the state counts it
+            epoch = (before + min(state.batch, batches_per_epoch - 1)) * recipe.epochs // total
+        elif self.steps is not None:
             done = min(1.0, state.step / self.steps)
-            epoch = min(
-                state.step * recipe.epochs // self.steps, recipe.epochs
-            )  # exact: no rounding by way of `done`
+            epoch = state.step * recipe.epochs // self.steps  # exact: no rounding by way of `done`
         else:
             assert self.minutes is not None
             done = min(1.0, state.seconds / (60 * self.minutes))
             epoch = int(done * recipe.epochs)
-        return Moment(step=state.step, epoch=epoch, epochs=recipe.epochs, progress=done, val_losses=losses)
+        return Moment(
+            step=state.step,
+            epoch=min(epoch, recipe.epochs),
+            epochs=recipe.epochs,
+            progress=done,
+            val_losses=tuple(row["val_loss"] for row in state.history),
+        )
