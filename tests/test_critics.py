@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from deblur_cli.networks import InferenceForm, bound_kernels
 from deblur_cli.networks.critics import ConditionalPatchCritic, LayerNormPatchCritic
 
 rng = np.random.default_rng(5)
@@ -204,3 +205,59 @@ def test_a_critic_gives_gradients_of_gradients() -> None:
     reached = [conv.weight for conv in convolutions] + [norm.weight for norm in norms]
     reached += [conv.bias for conv in convolutions[:-1]]
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in reached)
+
+
+# Spectral norms
+
+
+def matrix_of(layer: nn.Module) -> np.ndarray:
+    """The kernel that it computes with, outputs by all else: (6, 4 * 3 * 3)."""
+    kernel = layer.weight.detach().numpy()
+    return (kernel.swapaxes(0, 1) if isinstance(layer, nn.ConvTranspose2d) else kernel).reshape(6, -1)
+
+
+def give(layer: nn.Module, matrix: np.ndarray) -> None:
+    """Make a matrix its kernel, as an optimiser would, before it is divided by anything."""
+    kernel = matrix.reshape(6, 4, 3, 3)
+    if isinstance(layer, nn.ConvTranspose2d):
+        kernel = kernel.swapaxes(0, 1)
+    with torch.no_grad():
+        layer.weight = torch.from_numpy(kernel.copy())
+
+
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
+def test_a_kernel_is_divided_by_an_estimate_of_its_largest_singular_value(kind: type[nn.Module]) -> None:
+    """One power iteration each time it is used in training. In between, and in the form that restores, the last vectors
+    count, so that a kernel that has moved since is larger than 1.
+    """
+    layer = kind(4, 6, 3).double()
+    network = nn.Sequential(layer)
+    bound_kernels(network)
+    left, right = (rng.normal(size=size) for size in (6, 36))
+    left, right = left / np.linalg.norm(left), right / np.linalg.norm(right)
+    give(layer.train(), np.outer(left, right))
+    np.testing.assert_allclose(
+        matrix_of(layer), np.outer(left, right), atol=1e-12
+    )  # whose vectors it now has
+
+    moved = 3 * np.outer(left, right) + 0.4 * rng.normal(size=(6, 36))
+    give(layer.eval(), moved)
+    for _ in range(2):
+        np.testing.assert_allclose(matrix_of(layer), moved / (left @ moved @ right), rtol=1e-9)
+    assert np.linalg.svd(matrix_of(layer), compute_uv=False)[0] > 1.05
+    folded = InferenceForm(network.train(), torch.float64).network[0]
+    np.testing.assert_allclose(matrix_of(folded), moved / (left @ moved @ right), rtol=1e-9)
+
+    u, v = left, right
+    for _ in range(4):
+        u = moved @ v / np.linalg.norm(moved @ v)
+        v = moved.T @ u / np.linalg.norm(moved.T @ u)
+        np.testing.assert_allclose(matrix_of(layer), moved / (u @ moved @ v), rtol=1e-9)
+    for _ in range(100):
+        _ = layer.weight
+    folded = InferenceForm(network, torch.float64).network[0]
+    for used in (layer.eval(), folded):
+        assert np.linalg.svd(matrix_of(used), compute_uv=False)[0] == pytest.approx(1, abs=1e-9)
+        np.testing.assert_allclose(
+            matrix_of(used), moved / np.linalg.svd(moved, compute_uv=False)[0], rtol=1e-9
+        )

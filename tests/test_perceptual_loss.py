@@ -289,6 +289,20 @@ def test_without_a_file_nothing_is_made_up(tmp_path: Path) -> None:
         refused(tmp_path / name, MissingError, "--vgg-weights FILE")
 
 
+def test_no_recipe_of_any_network_trains_by_features_that_nobody_gave() -> None:
+    """Those that say so need the file, and no other one is made up."""
+    host = Host.discover(environ={})
+    recipes = [recipe for model in host.models.values() for recipe in model.recipes.values()]
+    perceptual_ones = [recipe for recipe in recipes if "perceptual" in [term.loss for term in recipe.terms]]
+    assert len(perceptual_ones) > 4
+    for recipe in perceptual_ones:
+        assert "--vgg-weights" in recipe.summary
+        with pytest.raises(MissingError, match="--vgg-weights FILE"):
+            build_objective(
+                host, recipe, values=Values.SIGNED, device=torch.device("cpu"), dtype=torch.float32
+            )
+
+
 def test_the_file_of_the_other_network_is_refused(vgg: Callable[[str], Path]) -> None:
     refused(vgg("vgg16"), UsageError, "holds vgg16, not vgg19", "--set loss.perceptual.network=vgg16")
     refused(vgg("vgg19"), UsageError, "holds vgg19, not vgg16", network="vgg16")

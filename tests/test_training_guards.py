@@ -28,6 +28,7 @@ from deblur_cli.training.engine import Ended, Progress
 from deblur_cli.training.request import Request
 from deblur_cli.training.session import run_training
 from deblur_cli.training.validation import Validation
+from deblur_cli.weights import read_header
 
 PLUGIN = """
 from deblur_cli import Facts, Geometry, Loss, Model, Option, Recipe, hookimpl
@@ -40,7 +41,7 @@ def deblur_models():
             geometry=Geometry(halo=0), facts=Facts(parameters=1, kmacs_per_pixel=0.001), licence="MIT",
             recipes={"only": Recipe(loss="mse")},
         )
-        for name in ("Gain", "Red", "Spots", "Dead", "Swapped", "Chequer", "Overflowing")
+        for name in ("Gain", "Red", "Spots", "Dead", "Swapped", "Chequer", "Turning", "Spotting", "Overflowing")
     ]
 
 @hookimpl
@@ -81,6 +82,20 @@ class Dead(Gain):
 class Swapped(Gain):
     def spoil(self, x):
         return x.flip(1)
+
+class Turning(Gain):
+    """Swaps its channels from the eleventh training step on."""
+    spoilt = Swapped.spoil
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("steps", torch.zeros(()))
+    def spoil(self, x):
+        self.steps += self.training
+        return self.spoilt(x) if self.steps > 10 else x
+
+class Spotting(Turning):
+    """Paints spots from then on."""
+    spoilt = Spots.spoil
 
 class Chequer(Gain):
     def spoil(self, x):
@@ -306,6 +321,40 @@ def test_what_a_network_gets_wrong_is_warned_of_once(
     assert advice in said
     if model == "dead":  # which explains the colours too
         assert len(warned) == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "found"),
+    [("turning", "channels seem to be swapped"), ("spotting", "became black or saturated")],
+)
+def test_a_network_that_turns_bad_is_warned_of_and_its_best_weights_are_those_of_before(
+    pairs_folder: Path, tmp_path: Path, model: str, found: str
+) -> None:
+    """The training goes on: it may turn good again. Nothing is said while all is well."""
+    warned: list[str] = []
+    said_after: list[int] = []
+
+    def report(progress: Progress) -> None:
+        if progress.validation is not None:
+            said_after.append(len(warned))
+
+    train(
+        pairs_folder,
+        tmp_path / "run",
+        model=model,
+        steps=4 * BATCHES,
+        warned=warned,
+        report=report,
+        optimizer=Optimizer(kind="adam", lr=1e-6),
+    )
+    assert said_after[:2] == [0, 0]
+    assert said_after[2] == said_after[3] == len(warned)  # once, at the first validation of what is bad
+    assert [message for message in warned if found in message]
+    steps = {
+        name: read_header(tmp_path / "run" / name / "weights.safetensors").steps for name in ("best", "last")
+    }
+    assert steps["best"] <= 2 * BATCHES
+    assert steps["last"] == 4 * BATCHES
 
 
 def test_a_critic_that_collapses_is_warned_of(pairs_folder: Path, tmp_path: Path) -> None:
