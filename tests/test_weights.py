@@ -80,6 +80,9 @@ def test_files_that_are_no_weights_are_refused_in_one_line(tmp_path: Path) -> No
         resolve(host, str(tmp_path / "none.safetensors"))
     with pytest.raises(MissingError, match="no run folder"):
         resolve(host, str(tmp_path))
+    (tmp_path / "run.json").write_text("{}")  # a training that has just begun
+    with pytest.raises(MissingError, match="has no checkpoint yet"):
+        resolve(host, str(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from deblur_cli.host.declarations import Model, Weights
 from deblur_cli.host.inspection import released_path
 from deblur_cli.host.manager import Host
 from deblur_cli.weights.header import Header, file_sha256, load_strictly, read_header, read_tensors
+from deblur_cli.weights.training_time import training_time
 
 CHECKPOINT = "weights.safetensors"
 
@@ -86,7 +87,7 @@ def load_network(source: Source) -> torch.nn.Module:
         name = source.model.name
         if source.model.weights:
             raise _not_installed(source.model, source.model.weights[0])
-        raise MissingError(f"model {name} has no weights yet; {_train(name)}")
+        raise MissingError(f"model {name} has no weights yet; {_train(source.model)}")
     network: torch.nn.Module = source.model.build(source.options)
     load_strictly(network, read_tensors(source.path), origin=str(source.path))
     return network.float().eval()
@@ -97,7 +98,7 @@ def _released(model: Model, tag: str) -> Source:
     if tag not in found:
         raise MissingError(
             f"model {model.name} has no weights {tag!r}; "
-            + (f"it has: {', '.join(found)}" if found else _train(model.name))
+            + (f"it has: {', '.join(found)}" if found else _train(model))
         )
     item = found[tag]
     path = released_path(model, item)
@@ -110,8 +111,11 @@ def _released(model: Model, tag: str) -> Source:
     return Source(model=model, options=_options(model, read_header(path), path), path=path, tag=tag)
 
 
-def _train(name: str) -> str:
-    return f"train it with: deblur train --data NAME -m {name}, or give --weights FILE"
+def _train(model: Model) -> str:
+    """How to get weights, and about how long that takes here."""
+    command = f"deblur train --data NAME -m {model.name}" + ("" if model.recipes else " --recipe FILE.toml")
+    time = training_time(model)
+    return f"train it with: {command}{f' ({time})' if time else ''}, or give --weights FILE"
 
 
 def _not_installed(model: Model, item: Weights) -> MissingError:
@@ -143,4 +147,8 @@ def _checkpoint(path: Path) -> Path:
     for name in ("best", "last", "last.old", "last", "."):
         if (path / name / CHECKPOINT).is_file():
             return path / name / CHECKPOINT
+    if (path / "run.json").is_file():
+        raise MissingError(
+            f"{path} has no checkpoint yet: a training saves the first after an epoch, or after --save-every MINUTES"
+        )
     raise MissingError(f"{path} is no run folder: it holds neither best/{CHECKPOINT} nor last/{CHECKPOINT}")
