@@ -55,6 +55,16 @@ def test_an_instance_norm_is_what_its_name_says(batch: int, order: torch.memory_
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_a_megapixel_is_normed_as_exactly_as_a_crop(order: torch.memory_format) -> None:
+    """Sums over so many values lose digits: torch's own batch norm is off by 1e-3 here."""
+    x = (torch.randn(1, 2, 1000, 1100, generator=torch.Generator().manual_seed(0)) + 3).contiguous(
+        memory_format=order
+    )
+    with torch.no_grad():
+        np.testing.assert_allclose(InstanceNorm(2)(x).numpy(), normed(x), rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("batch", [1, 2])
 def test_a_single_value_is_its_own_mean(batch: int) -> None:
     norm = InstanceNorm(3, affine=True)
