@@ -250,6 +250,15 @@ def test_other_epochs_squeeze_those_of_a_recipe_without_rounding(given: int, epo
         assert (found.progress == 1) == (seen == given * BATCHES)
 
 
+def test_minutes_squeeze_the_epochs_of_a_recipe() -> None:
+    """So a critic that joins after 16 of 20 epochs joins after 48 seconds of a minute, however long an epoch takes."""
+    state = State(learners=(), average=None)
+    for seconds, epoch in ((0.0, 0), (47.9, 15), (48.0, 16), (59.9, 19), (60.0, 20), (61.0, 20)):
+        state.seconds = seconds
+        found = Budget(minutes=1.0).moment(state, Recipe(epochs=20), batches_per_epoch=10**6)
+        assert (found.epoch, found.epochs) == (epoch, 20)
+
+
 def test_a_budget_is_one_of_epochs_steps_and_minutes() -> None:
     none = {"epochs": None, "steps": None, "minutes": None}
     assert Budget.choose(Recipe(epochs=7), **none) == Budget(epochs=7)
