@@ -23,7 +23,6 @@ API = 1
 ADAM = Optimizer(kind="adam", lr=2e-4, betas=(0.5, 0.999), eps=1e-8)
 CRITIC = "deblur_rir.critic:SpectralPatchCritic"
 
-# Weights are not averaged: the vectors by which spectral norms are estimated turn, and their mean estimates nothing.
 FAST = Recipe(
     summary="quick results without VGG: starts near the picture, Charbonnier and a conditional critic, cosine",
     loss=Term(loss="charbonnier", options={"eps": 0.03}),
