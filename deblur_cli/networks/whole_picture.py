@@ -189,15 +189,16 @@ class InstanceNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape; B = 1 where windows are told of the picture."""
-        if not self.moments.is_live or (len(x) == 1 and not torch.is_grad_enabled()):
-            mean, variance = self.moments(x)
-            return F.batch_norm(x, mean, variance, self.weight, self.bias, eps=self.eps)
-        if x.shape[-2:].numel() == 1:  # a single value is its own mean
-            x = torch.zeros_like(x)
-            return x if self.bias is None else x + self.bias[:, None, None]
-        if len(x) == 1:  # the same, and it leaves the memory's order as it is
-            return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
-        return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
+        if self.moments.is_live:
+            if x.shape[-2:].numel() == 1:  # a single value is its own mean
+                x = torch.zeros_like(x)
+                return x if self.bias is None else x + self.bias[:, None, None]
+            if len(x) > 1:
+                return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
+            if torch.is_grad_enabled():  # the same, and it leaves the memory's order as it is
+                return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
+        mean, variance = self.moments(x)
+        return F.batch_norm(x, mean, variance, self.weight, self.bias, eps=self.eps)
 
 
 class ChannelAttention(nn.Module):
@@ -277,7 +278,7 @@ def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
     stripes = torch.split(x, max(1, STRIPE_PX // x.shape[-1]), dim=2)
     each = [
         torch.batch_norm_update_stats(
-            stripe.contiguous(memory_format=torch.channels_last), None, None, momentum=0.0
+            stripe.to(_at_least_float32(x), memory_format=torch.channels_last), None, None, momentum=0.0
         )
         for stripe in stripes
     ]
