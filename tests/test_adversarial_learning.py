@@ -36,6 +36,7 @@ CIFAR_PX = 32
 LEAST_PX = 24  # that every critic takes
 CRITIC_WIDTH = 8
 PIXELS_BY_STEP = 8 * 32**2
+CRITIC_KMACS = 50  # about, a pixel
 
 
 @pytest.mark.parametrize("name", TINY.values())
@@ -77,11 +78,12 @@ def test_the_tiny_variant_of_every_network_learns_by_every_recipe(
 def test_every_network_at_its_full_size_learns_by_every_recipe(
     name: str, recipe: str, learn: Callable[..., Learnt]
 ) -> None:
-    """For some 4e12 multiplications of the network, as many of the critic, and both once more for gradients."""
+    """For some 3e12 multiplications of the network and its critic, or 20 steps."""
     step = MODELS[name].geometry_for({}).multiple_of
     patch = max(32, step)
-    kmacs = MODELS[name].facts.kmacs_per_pixel
-    steps = max(30, min(300, round(4e12 / (3 * 1000 * kmacs * PIXELS_BY_STEP))))
+    n_critic = getattr(MODELS[name].recipes[recipe].strategy, "n_critic", 1)
+    kmacs = (3 + n_critic) * MODELS[name].facts.kmacs_per_pixel + 12 * n_critic * CRITIC_KMACS
+    steps = max(20, min(300, round(3e12 / (1000 * kmacs * PIXELS_BY_STEP))))
     learnt = learn(
         name, recipe, options={}, steps=steps, batch_size=max(1, PIXELS_BY_STEP // patch**2), patch=patch,
         data=_data(step),
