@@ -427,12 +427,12 @@ class Restorer:
         if not statistics:
             return ""
         if self._planner.request.statistics == "tile":
-            return " and gets the tile's"
+            return ", and each tile takes its own statistics"
         if self.geometry.reach is None or self._planner.request.statistics == "exact":
             return ", of which tiles are told what they can be"
         return (
             ", of which tiles are told on a first pass over them; "
-            f"--statistics exact makes it exact by {len(statistics)} passes"
+            f"--statistics exact makes it exact, by {len(statistics)} passes"
         )
 
     def _tell(self, message: str) -> None:
