@@ -17,6 +17,7 @@ from deblur_cli import (
     Term,
     Values,
     WassersteinGP,
+    Weights,
     hookimpl,
 )
 
@@ -108,6 +109,7 @@ def _model(
     facts: Facts,
     recipes: Mapping[str, Recipe],
     source: str,
+    weights: tuple[Weights, ...] = (),
     **defaults: Any,
 ) -> Model:
     options = {
@@ -145,6 +147,7 @@ def _model(
             key: replace(option, default=defaults.get(key, option.default)) for key, option in options.items()
         },
         recipes=recipes,
+        weights=weights,
         tiny={"width": 8, "blocks": 1},
     )
 
@@ -168,6 +171,13 @@ MODELS = (
         source=_S1,
         facts=Facts(parameters=1_079_555, kmacs_per_pixel=83.1, bytes_per_pixel=392),
         recipes={"fast": FAST, "report": REPORT},
+        weights=(
+            Weights(
+                tag="photo",
+                file="verysimple_deblurgan.photo.safetensors",
+                sha256="36d20a862e11e45736873437aa9c068ab762139449e6c1b547fa9f0d2709838f",
+            ),
+        ),
         width=32,
         blocks=3,
         output="sum",  # training starts at the blurred picture; an average starts at half its contrast
