@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from deblur_cli.host.inspection import released_path
 from deblur_cli.host.manager import Host
 from deblur_cli.weights import read_header, read_tensors, write_weights
 
@@ -192,3 +193,29 @@ def test_what_is_not_known_must_be_said(
         assert done.code == 2, done.err
         assert said in done.err
         assert not (tmp_path / "out").exists()
+
+
+PHOTO_WEIGHTS = [
+    (model, item)
+    for model in Host.discover(environ={}).models.values()
+    for item in model.weights
+    if item.tag == "photo"
+]
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(("model", "item"), PHOTO_WEIGHTS, ids=lambda value: getattr(value, "name", ""))
+def test_what_released_weights_for_photographs_say_of_themselves_is_measured_again(model, item, run) -> None:
+    """And they are better than no restoration, on GoPro's frames and on these."""
+    path = released_path(model, item)
+    assert path is not None
+    said = {(score["data"], score["split"]): score for score in read_header(path).scores}
+    ran = run("eval", "-m", f"{model.name}.{item.tag}", "--data", "reds_x4", "--split", "val", "--json")
+    assert ran.code == 0, ran.err
+    (found,) = ran.json()
+    for score in (found, said["gopro", "val"]):
+        assert score["restored"]["psnr"] > score["blurry"]["psnr"] + 0.05
+        assert score["restored"]["ssim"] > score["blurry"]["ssim"]
+    if ("reds_x4", "val") in said:
+        for name, value in found["restored"].items():
+            assert value == pytest.approx(said["reds_x4", "val"]["restored"][name], abs=1e-4)
