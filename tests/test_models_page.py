@@ -52,13 +52,10 @@ def test_the_page_of_each_network_says_everything_in_80_columns(run, name: str) 
     assert f"cost {facts.kmacs_per_pixel:,.1f} thousand multiply-accumulates a pixel" in page
     assert f"memory {facts.bytes_per_pixel:,} MB a megapixel" in page
     assert ("the whole picture" if geometry.halo is None else f"up to {geometry.halo} px away") in page
-    if geometry.halo is None:
-        by = (
-            ""
-            if geometry.frozen_halo is None
-            else f", by {geometry.frozen_halo} px around each tile, which is told"
-        )
-        assert f"tiling approximate{by}" in page
+    if geometry.frozen_halo is not None:
+        assert f"tiling exact, by {geometry.frozen_halo} px around each tile, which is told" in page
+    elif geometry.halo is None:
+        assert "tiling approximate;" in page
     elif geometry.overlap is None:
         assert f"tiling exact, by {geometry.halo} px around each tile" in page
     else:
@@ -82,7 +79,7 @@ def test_as_json_each_network_says_what_it_declares(run) -> None:
         assert item["paper"] == model.paper != ""
         assert item["bytes_per_pixel"] == model.facts.bytes_per_pixel is not None
         geometry = model.geometry_for({})
-        is_exact = geometry.halo is not None and geometry.overlap is None
+        is_exact = geometry.reach is not None and geometry.overlap is None
         assert item["tiling"] == ("exact" if is_exact else "approximate")
         assert set(item) >= {
             "plugin", "parameters", "macs_per_pixel", "multiple_of", "halo", "weights", "license", "recipes", "options"

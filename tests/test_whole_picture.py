@@ -1,12 +1,14 @@
 """What a network takes from the whole picture is told to each tile of it: no tile differs in tone from its neighbours."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from torch import Tensor, nn
 
 from deblur_cli import Facts, Geometry, Model
@@ -195,7 +197,7 @@ def test_tiles_equal_the_whole_where_one_layer_looks_at_it(
 
 def test_they_are_nearer_to_it_where_layers_look_at_it_through_others() -> None:
     torch.manual_seed(0)
-    found = check_tiling(restorer(NormAndAttention()), picture(64, 80), tile=16)
+    found = check_tiling(restorer(NormAndAttention()), picture(64, 80), tile=16, statistics="quick")
     assert found.max_difference_alone is not None
     assert found.mean_difference_alone is not None
     assert found.max_difference < found.max_difference_alone / 2
@@ -212,7 +214,11 @@ def test_they_equal_it_by_a_pass_for_each_such_layer(height: int, width: int) ->
     image = picture(height, width)
     np.testing.assert_allclose(tiled.restore_array(image), restorer(network).restore_array(image), atol=1e-5)
     assert (
-        np.abs(tiled.retiled(16).restore_array(image) - restorer(network).restore_array(image)).max() > 1e-3
+        np.abs(
+            tiled.retiled(16, statistics="quick").restore_array(image)
+            - restorer(network).restore_array(image)
+        ).max()
+        > 1e-3
     )
     too_little_around = tiled.retiled(16, overlap=OneNorm.REACH - 1, statistics="exact")
     assert not too_little_around.plan(height, width).exact
@@ -255,11 +261,17 @@ def test_a_map_is_drawn_once_of_the_whole_picture(region: tuple[int, int, int, i
     assert np.abs(alone.pixels - cut).max() > 1000
 
 
-def test_a_region_is_the_same_as_in_the_whole_result(network: nn.Module) -> None:
+@pytest.mark.parametrize("overlap", [None, OneNorm.REACH - 2])
+@pytest.mark.parametrize("statistics", ["auto", "quick", "tile"])
+@pytest.mark.parametrize("tile", ["auto", 16])
+def test_a_region_is_the_same_as_in_the_whole_result(
+    tile: str | int, statistics: str, overlap: int | None
+) -> None:
     pixels = (picture(60, 80) * 65535).astype(np.uint16)
-    tiled = restorer(network, tile=16)
+    torch.manual_seed(0)
+    tiled = restorer(NormAndAttention(), tile=tile, statistics=statistics, overlap=overlap)
     part = tiled.restore_picture(Picture(pixels=pixels), region=(33, 7, 20, 30), force=True)
-    whole = restorer(network).restore_array(pixels)
+    whole = tiled.restore_array(pixels)
     np.testing.assert_allclose(
         part.pixels, whole[7:37, 33:53].astype(np.float64), atol=1
     )  # a tie may fall to either side
@@ -306,17 +318,69 @@ def test_each_picture_has_its_own(network: nn.Module) -> None:
 
 
 def test_a_picture_that_failed_leaves_nothing_behind(network: nn.Module) -> None:
-    tiled, image = restorer(network, tile=16), picture(60, 80)
-    before = restorer(network).restore_array(image)
-    calls = []
+    """Whether it failed while the tiles were looked at or after that."""
+    tiled, image = restorer(network, tile=16, statistics="quick"), picture(60, 80)
+    before, whole = tiled.restore_array(image), restorer(network).restore_array(image)
+    tiles = tiled.plan(60, 80).num_tiles
+    for last in (5, tiles + 5):
+        calls: list[int] = []
 
-    def fail(*_: object) -> None:
-        calls.append(1)
-        if len(calls) == 5:
-            raise KeyboardInterrupt
+        def fail(*_: object, calls: list[int] = calls, last: int = last) -> None:
+            calls.append(1)
+            if len(calls) == last:
+                raise KeyboardInterrupt
 
-    hook = network.up.register_forward_hook(fail)
-    with pytest.raises(KeyboardInterrupt):
-        tiled.restore_array(image)
-    hook.remove()
-    np.testing.assert_array_equal(restorer(network).restore_array(image), before)
+        hook = network.up.register_forward_hook(fail)
+        with pytest.raises(KeyboardInterrupt):
+            tiled.restore_array(0.2 * image)
+        hook.remove()
+        np.testing.assert_array_equal(tiled.restore_array(image), before)
+        np.testing.assert_array_equal(tiled.retiled("none").restore_array(image), whole)
+
+
+@pytest.fixture
+def photograph(tmp_path: Path) -> Path:
+    path = tmp_path / "photograph.png"
+    Image.fromarray((picture(160, 200) * 255).astype(np.uint8)).save(path)
+    return path
+
+
+def test_the_command_is_exact_unless_told_otherwise(run, photograph: Path, tmp_path: Path) -> None:
+    words = (photograph, "-m", "verysimple_deblurgan", "--dtype", "float32", "--overwrite", "-o")
+    results = {}
+    for name, more in (
+        ("whole", ("--tile", "none")),
+        ("exact", ("--tile", 64)),
+        ("quick", ("--tile", 64, "--statistics", "quick")),
+        ("tile", ("--tile", 64, "--statistics", "tile")),
+    ):
+        done = run(*words, tmp_path / f"{name}.png", *more)
+        assert done.code == 0, done.err
+        assert ("--statistics exact makes it exact" in done.err) == (name in ("quick", "tile"))
+        results[name] = np.asarray(Image.open(tmp_path / f"{name}.png")).astype(int)
+    assert np.abs(results["exact"] - results["whole"]).max() <= 1
+    away = {name: float(np.abs(result - results["whole"]).mean()) for name, result in results.items()}
+    assert away["exact"] < 0.01 < min(away["quick"], away["tile"])
+    by_default = run(*words, tmp_path / "set.png", "--tile", 64, env={"DEBLUR_STATISTICS": "tile"})
+    assert by_default.code == 0
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "set.png")), results["tile"])
+
+
+def test_the_check_measures_what_is_asked_for(run, photograph: Path) -> None:
+    words = ("verify-tiling", photograph, "-m", "verysimple_deblurgan", "--tile", 64, "--json")
+    (exact,) = run(*words).json()
+    (quick,) = run(*words, "--statistics", "quick").json()
+    (tile,) = run(*words, "--statistics", "tile").json()
+    assert exact["exact"]
+    assert exact["kept_promise"]
+    assert exact["max_difference"] <= 1e-5
+    assert not quick["exact"]
+    assert quick["max_difference"] > 1e-3
+    assert tile["max_difference_alone"] is None
+    assert tile["max_difference"] == quick["max_difference_alone"] == exact["max_difference_alone"] > 1e-3
+
+
+def test_statistics_of_another_name_are_refused(run, photograph: Path) -> None:
+    done = run(photograph, "-m", "verysimple_deblurgan", "--statistics", "most")
+    assert done.code == 2
+    assert "--statistics most is unknown; give one of auto, exact, quick, tile" in done.err

@@ -73,7 +73,7 @@ def compare(
     dtype: Dtype = "float32",
     tile: Tile = "auto",
     overlap: Overlap = None,
-    statistics: Statistics = "quick",
+    statistics: Statistics = "auto",
     max_memory: MaxMemory = None,
     strength: Strength = 1.0,
     max_pixels: MaxPixels = 500_000_000,

@@ -138,7 +138,7 @@ def deblur(
     dtype: Dtype = "auto",
     tile: Tile = "auto",
     overlap: Overlap = None,
-    statistics: Statistics = "quick",
+    statistics: Statistics = "auto",
     max_memory: MaxMemory = None,
     json: Json = False,
     quiet: Quiet = False,

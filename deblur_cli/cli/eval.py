@@ -77,7 +77,7 @@ def eval(
     dtype: Dtype = "float32",
     tile: Tile = "auto",
     overlap: Overlap = None,
-    statistics: Statistics = "quick",
+    statistics: Statistics = "auto",
     max_memory: MaxMemory = None,
     strength: Strength = 1.0,
     json: Json = False,

@@ -64,11 +64,11 @@ def _geometry_lines(facts: Mapping[str, Any]) -> Iterator[str]:
     yield _said(
         "field", "the whole picture" if halo is None else f"a result depends on pixels up to {halo} px away"
     )
-    approximate = facts["frozen_halo"] if halo is None else facts["overlap"]
-    around = halo if facts["tiling"] == "exact" else approximate
+    reach = facts["frozen_halo"] if halo is None else halo
+    around = reach if facts["tiling"] == "exact" else facts["overlap"]
     tiling = facts["tiling"] + ("" if around is None else f", by {around} px around each tile")
     if facts["frozen_halo"] is not None:
-        tiling += ", which is told of the whole picture (--statistics exact: of all of it)"
+        tiling += ", which is told of the whole picture (--statistics exact)"
     if facts["tiling"] != "exact":
         tiling += "; deblur verify-tiling measures it"
     yield _said("tiling", tiling + (f"; {facts['hint']}" if facts["hint"] else ""))

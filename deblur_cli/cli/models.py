@@ -130,7 +130,7 @@ def describe(host: "Host", name: str) -> dict[str, Any]:
         "overlap": geometry.overlap,
         "hint": geometry.hint,
         "tiling": "approximate"
-        if geometry.halo is None or geometry.fixed_size or geometry.overlap is not None
+        if geometry.reach is None or geometry.fixed_size or geometry.overlap is not None
         else "exact",
         "values": str(model.values),
         "license": model.licence,

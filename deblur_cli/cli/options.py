@@ -127,8 +127,8 @@ Statistics = Annotated[
     str,
     typer.Option(
         "--statistics",
-        metavar="quick|exact|tile",
-        help="What tiles get of the whole picture, where the model looks at it: of one more pass; exact, of many; or each its own.",
+        metavar="auto|exact|quick|tile",
+        help="What tiles know of the whole picture, if the model looks at it: exact (a pass for each such layer), quick (one pass), tile (nothing). auto: exact where it can be, else quick.",
     ),
 ]
 MaxMemory = Annotated[

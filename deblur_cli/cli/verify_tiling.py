@@ -43,7 +43,7 @@ def verify_tiling(
     weights: WeightsFile = None,
     tile: Tile = "auto",
     overlap: Overlap = None,
-    statistics: Statistics = "quick",
+    statistics: Statistics = "auto",
     max_memory: MaxMemory = None,
     device: Device = "auto",
     dtype: Dtype = "float32",

@@ -44,4 +44,4 @@ class SelfAttention(nn.Module):
 def _attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """(B, K, M), (B, K, N), (B, C, N) -> (B, C, M)"""
     weights = torch.softmax(queries.transpose(1, 2) @ keys, dim=2, dtype=torch.float32)  # (B, M, N)
-    return values @ weights.to(values.dtype).transpose(1, 2)
+    return (weights.to(values.dtype) @ values.transpose(1, 2)).transpose(1, 2)

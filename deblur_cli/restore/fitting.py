@@ -93,13 +93,13 @@ class TilePlanner:
         """
         self._require_size(height, width)
         everything = whole_area(height, width)
-        sees_all = self.geometry.reach is None and self.geometry.fixed_size is None
+        sees_all = self.geometry.halo is None and self.geometry.fixed_size is None
         if area != everything and (sees_all or declared_overlap(self.geometry, self.request) is not None):
             # its result takes more memory, so that its windows may be smaller than this area's would be
             whole = self.plan(
                 height, width, area=everything, dtype=dtype, channels=channels, pixel_bytes=pixel_bytes
             )
-            if sees_all or not whole.exact:
+            if not whole.exact or (sees_all and whole.reads_all):
                 return whole.within(area)
         if self._max_memory is None and self._most_pixels is None:
             plan = self._plan(height, width, area, most_pixels=None)

@@ -18,7 +18,7 @@ EFFICIENT_SIDE_PX = 1024
 """Larger windows gain nothing but the halo that is read twice (6 % of the work at 1024 and halo 30), and cost memory."""
 MOST_READ = 2
 """Exact tiles that read more than this many times the picture give way to those of the overlap a network declares."""
-STATISTICS = ("quick", "exact", "tile")
+STATISTICS = ("auto", "exact", "quick", "tile")
 GLOBAL_MARGIN_PX = 64
 """Overlap to each side for networks that see the whole picture: enough to blend from one window's tone to the next's."""
 
@@ -31,20 +31,20 @@ class TileRequest:
     overlap : pixels that a window reads beyond what it keeps; None for what makes tiling exact, or for the overlap that
         the network declares where that is too much
     statistics : what a window gets of the whole picture where the network takes something from it, such as the mean and
-        variance of an instance norm: "quick", from one run over all windows before; "exact", from a run for each such
-        layer; "tile", each window takes its own
+        variance of an instance norm: "exact", from a run over all windows for each such layer; "quick", from one run;
+        "tile", each window takes its own; "auto", exact where that is all the network takes from it, else quick
     """
 
     tile: str | tuple[int, int] = "auto"
     overlap: int | None = None
-    statistics: str = "quick"
+    statistics: str = "auto"
 
     def __post_init__(self) -> None:
         if self.overlap is not None and self.overlap < 0:
             raise UsageError(f"an overlap of {self.overlap} px makes no sense; give 0 or more")
         if self.statistics not in STATISTICS:
             raise UsageError(
-                f"there are no statistics {self.statistics!r}; give one of {', '.join(STATISTICS)}"
+                f"--statistics {self.statistics} is unknown; give one of {', '.join(STATISTICS)}"
             )
 
 
@@ -119,6 +119,13 @@ def plan_picture(
     return plan(area, margin=margin)
 
 
+def told_statistics(geometry: Geometry, request: TileRequest) -> str:
+    """What windows get of the whole picture: "exact", "quick" or "tile"."""
+    if request.statistics != "auto":
+        return request.statistics
+    return "quick" if geometry.reach is None else "exact"
+
+
 def tile_margin(geometry: Geometry, overlap: int | None) -> int:
     """Pixels that windows read beyond what they keep."""
     if overlap is not None:
@@ -191,13 +198,9 @@ def _plan(
     )
     if plan.reads_all or (geometry.halo is not None and fixed is None and margin >= geometry.halo):
         return plan
-    alike = (
-        request.statistics != "tile"
-        and geometry.reach is not None
-        and margin >= geometry.reach
-        and fixed is None
-    )
-    return replace(plan, exact=alike and request.statistics == "exact", blend=margin > 0 and not alike)
+    statistics = told_statistics(geometry, request)
+    alike = statistics != "tile" and geometry.reach is not None and margin >= geometry.reach and fixed is None
+    return replace(plan, exact=alike and statistics == "exact", blend=margin > 0 and not alike)
 
 
 def _is_worth_it(plan: TilePlan, *, most_pixels: int | None) -> bool:

@@ -21,7 +21,7 @@ from deblur_cli.restore.devices import dtype_name, limit_kernel_cache, pick_devi
 from deblur_cli.restore.fitting import TilePlanner
 from deblur_cli.restore.guard import LooksBrokenError, inspect
 from deblur_cli.restore.memory import give_back_free_memory, parse_size
-from deblur_cli.restore.planning import TileRequest, region_area, whole_area
+from deblur_cli.restore.planning import TileRequest, region_area, told_statistics, whole_area
 from deblur_cli.restore.running import FloatPixels, Progress, run_plan
 from deblur_cli.restore.tiling import Area, Span, TilePlan, parse_tile
 from deblur_cli.restore.values import check_array, finish, read_window, scale_of
@@ -42,7 +42,7 @@ def load(
     dtype: str = "auto",
     tile: str | int | tuple[int, int] = "auto",
     overlap: int | None = None,
-    statistics: str = "quick",
+    statistics: str = "auto",
     max_memory: str | int | None = None,
     strength: float = 1.0,
     host: "Host | None" = None,
@@ -59,8 +59,8 @@ def load(
     overlap : pixels that each tile reads beyond that; None takes what makes tiling exact, or, where that is more than
         twice the work, what the model declares instead
     statistics : what tiles get of the whole picture, where the network takes something from it, such as an instance norm:
-        "quick", from one run over the tiles before; "exact", from a run for each such layer, about half as long as the
-        last on average; "tile", each takes its own
+        "exact", from a run over the tiles for each such layer, about half as long as the last on average; "quick", from
+        one run; "tile", each takes its own; "auto", exact where that is all the network takes from it, else quick
     max_memory : bytes, or text such as "2GB", for pictures and activations; None takes a share of what is free
     strength : 0 (input) to 1 (result)
     host : the plugins to look in; None discovers the installed ones
@@ -129,7 +129,7 @@ class Restorer:
         dtype: str = "auto",
         tile: str | int | tuple[int, int] = "auto",
         overlap: int | None = None,
-        statistics: str = "quick",
+        statistics: str = "auto",
         max_memory: str | int | None = None,
         strength: float = 1.0,
     ) -> None:
@@ -179,7 +179,7 @@ class Restorer:
         tile: str | int | tuple[int, int],
         *,
         overlap: int | None = None,
-        statistics: str = "quick",
+        statistics: str = "auto",
         warn: bool = True,
     ) -> "Restorer":
         """The same network with other tiles.
@@ -334,7 +334,7 @@ class Restorer:
         restored = np.empty((area.height, area.width, image.shape[2]), image.dtype)
         non_finite = 0
 
-        wanted = self._planner.request.statistics
+        wanted = told_statistics(self.geometry, self._planner.request)
         statistics = PictureStatistics(self._call.module_for(dtype))
         tells = bool(statistics) and wanted != "tile" and not plan.reads_all
 
@@ -409,31 +409,22 @@ class Restorer:
     def _tell_if_approximate(self, plan: TilePlan) -> None:
         if plan.exact or not self._warns_if_approximate:
             return
-        fixed_size, halo = self.geometry.fixed_size, self.geometry.halo
-        if fixed_size is not None:
-            self._tell(f"tiling is approximate: {self.label} takes {fixed_size} px squares only")
+        if self.geometry.fixed_size is not None:
+            self._tell(
+                f"tiling is approximate: {self.label} takes {self.geometry.fixed_size} px squares only"
+            )
             return
-        why = (
-            f"{self.label} looks at the whole picture" + self._how_told()
-            if halo is None
-            else f"an overlap of {plan.margin} px is less than the {halo} px that {self.label} looks around; "
-            f"--overlap {halo} makes it exact"
-        )
+        reach = self.geometry.reach
+        if reach is None:
+            why = f"{self.label} looks at the whole picture"
+        elif plan.margin < reach:
+            why = (
+                f"an overlap of {plan.margin} px is less than the {reach} px that {self.label} looks around; "
+                f"--overlap {reach} makes it exact"
+            )
+        else:
+            why = f"{self.label} looks at the whole picture; --statistics exact makes it exact"
         self._tell(f"tiling is approximate: {why}; deblur verify-tiling measures the difference")
-
-    def _how_told(self) -> str:
-        """What a network that looks at the whole picture gets of it, and how to get all of it."""
-        statistics = PictureStatistics(self._call.network)
-        if not statistics:
-            return ""
-        if self._planner.request.statistics == "tile":
-            return ", and each tile takes its own statistics"
-        if self.geometry.reach is None or self._planner.request.statistics == "exact":
-            return ", of which tiles are told what they can be"
-        return (
-            ", of which tiles are told on a first pass over them; "
-            f"--statistics exact makes it exact, by {len(statistics)} passes"
-        )
 
     def _tell(self, message: str) -> None:
         """Say something once."""
