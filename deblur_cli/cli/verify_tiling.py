@@ -36,7 +36,9 @@ def verify_tiling(
     image: Annotated[
         Path | None,
         typer.Argument(
-            metavar="IMAGE", help="A picture. Default: a photograph of 256x192 px.", show_default=False
+            metavar="IMAGE",
+            help="A picture. Default: a photograph of 256x192 px, or 512x512 px for a model that looks at all of it.",
+            show_default=False,
         ),
     ] = None,
     model: ModelName = None,
@@ -65,10 +67,12 @@ def verify_tiling(
     """
     from deblur_cli.restore.verification import check_tiling
 
-    picture = _photograph() if image is None else _read(image)
+    picture = None if image is None else _read(image)
     restorer, trained = _restorer(
         chosen_model(ctx, model, weights), weights, device=device, dtype=dtype, max_memory=max_memory
     )
+    if picture is None:
+        picture = _photograph(whole=restorer.geometry.halo is None)
     found = check_tiling(
         restorer, picture, tile=None if tile == "auto" else tile, overlap=overlap, statistics=statistics
     )
@@ -79,13 +83,14 @@ def verify_tiling(
     return 0 if found.kept_promise or restorer.dtype != "float32" else 3
 
 
-def _photograph() -> "NDArray[np.float32]":
-    """A part of a photograph that ships with scikit-image, (192, 256, 3) in [0, 1]."""
+def _photograph(*, whole: bool) -> "NDArray[np.float32]":
+    """A photograph that ships with scikit-image, (512, 512, 3) in [0, 1], or a part of it, (192, 256, 3)."""
     import numpy as np
     from skimage import data
 
     photograph = data.astronaut()  # type: ignore[no-untyped-call]  # scikit-image has no types here
-    return np.ascontiguousarray(photograph[:192, 96:352]).astype(np.float32) / np.float32(255)
+    part = photograph if whole else photograph[:192, 96:352]
+    return np.ascontiguousarray(part).astype(np.float32) / np.float32(255)
 
 
 def _read(path: Path) -> "NDArray[np.float32]":

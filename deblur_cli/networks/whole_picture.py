@@ -133,7 +133,12 @@ class PictureMoments(OfPicture):
 
 
 class PictureMap(OfPicture):
-    """A map (B, C, H, W) of the picture's size, whose every pixel may depend on the whole picture."""
+    """A map (B, C, H, W) of the picture's size, whose every pixel may depend on the whole picture.
+
+    bytes_per_pixel : of the whole picture, at most at once: notes, what they come to, and the map
+    """
+
+    bytes_per_pixel = 16
 
     @abstractmethod
     def levels(self, x: Tensor) -> Tensor:
@@ -240,11 +245,16 @@ class PictureStatistics:
     def __len__(self) -> int:
         return len(self._all)
 
+    @property
+    def bytes_per_pixel(self) -> int:
+        """Of the whole picture, that are held while windows are told of it."""
+        return sum(each.bytes_per_pixel for each in self._all if isinstance(each, PictureMap))
+
     @contextmanager
     def noting(self, *, one_layer: bool) -> Iterator[None]:
-        """Let a network that is run within end, once it noted what a window keeps, at the first layer that was told nothing.
+        """A network that is run within notes what a window keeps, in each layer that was told nothing yet.
 
-        one_layer : whether it shall
+        one_layer : in the first of them, and ends there
         """
         for each in self._all:
             each.ends_here = one_layer

@@ -9,6 +9,7 @@ import torch
 
 from deblur_cli.errors import NotEnoughRoomError, PictureError
 from deblur_cli.host.declarations import Geometry
+from deblur_cli.networks import PictureStatistics
 from deblur_cli.restore.calling import WindowCaller, evaluation_mode
 from deblur_cli.restore.devices import dtype_name
 from deblur_cli.restore.memory import (
@@ -107,6 +108,7 @@ class TilePlanner:
                 return plan
         on_cpu = self._call.device.type == "cpu"
         held = pixel_bytes * (height * width + area.height * area.width) if on_cpu else 0
+        held += PictureStatistics(self._call.network).bytes_per_pixel * height * width
         budget = self._budget(held)
         memory = self._memory_for(dtype)
         limit = memory.pixels_within(max(0, budget - held))

@@ -417,6 +417,8 @@ class Restorer:
         reach = self.geometry.reach
         if reach is None:
             why = f"{self.label} looks at the whole picture"
+            if self.takes_statistics and told_statistics(self.geometry, self._planner.request) != "exact":
+                why += "; --statistics exact comes nearer to it"
         elif plan.margin < reach:
             why = (
                 f"an overlap of {plan.margin} px is less than the {reach} px that {self.label} looks around; "
