@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from deblur_cli.errors import PictureError
-from deblur_cli.evaluation.evaluate import FloatPicture, RestoresArrays, metric_function, require_numbers
+from deblur_cli.evaluation.evaluate import RestoresArrays, require_numbers
 from deblur_cli.evaluation.grid import region_side, side_by_side
+from deblur_cli.evaluation.measures import FloatPicture, build_measures
 from deblur_cli.evaluation.tables import format_value
 from deblur_cli.host.declarations import Metric
 from deblur_cli.pictures.drawing import as_rgb
@@ -66,13 +67,13 @@ def compare_results(
             )
         if target.shape != given.shape:  # one is grey
             given, target = (np.broadcast_to(picture, (*picture.shape[:2], 3)) for picture in (given, target))
-    functions = {metric.name: metric_function(metric) for metric in metrics}
+    measures = build_measures(metrics)
 
     def show(label: str, picture: FloatPicture) -> Shown:
         scores = (
             {}
             if target is None
-            else {name: function(picture, target) for name, function in functions.items()}
+            else {measure.metric.name: measure.of(picture, target) for measure in measures}
         )
         return Shown(label=label, pixels=to_8_bit(picture), scores=scores)
 

@@ -1,7 +1,7 @@
 """Restorers over pairs of pictures, measured against the sharp ones and beside the blurred input."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
 
@@ -9,16 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from deblur_cli.errors import PictureError
+from deblur_cli.evaluation.measures import FloatPicture, Measure, build_measures
 from deblur_cli.evaluation.records import Evaluation, FailedPicture, PictureRecord, Progress
-from deblur_cli.host.declarations import Metric, import_object
+from deblur_cli.host.declarations import Metric
 from deblur_cli.metrics.full_reference import mse
 from deblur_cli.pictures.scaling import from_integers
 
 if TYPE_CHECKING:
     from deblur_cli.data import Pair
-
-FloatPicture = npt.NDArray[np.float32]
-MetricFunction = Callable[[FloatPicture, FloatPicture], float]
 
 
 class RestoresArrays(Protocol):
@@ -64,11 +62,11 @@ def evaluate_models(
 
     Restoring and measuring take turns: a measurement beside it would slow the network, and its time is a result.
     """
-    functions = {metric.name: metric_function(metric) for metric in metrics}
+    measures = build_measures(metrics)
     total = len(pairs) if limit is None else min(limit, len(pairs))
     collectors = {name: _Collector() for name in restorers}
     for index in range(total):
-        _measure_pair(pairs[index], restorers, functions, collectors)
+        _measure_pair(pairs[index], restorers, measures, collectors)
         if progress is not None:
             progress(index + 1, total)
     return {name: collector.evaluation(metrics) for name, collector in collectors.items()}
@@ -101,7 +99,7 @@ class _Collector:
 def _measure_pair(
     pair: "Pair",
     restorers: Mapping[str, RestoresArrays],
-    functions: Mapping[str, MetricFunction],
+    measures: Sequence[Measure],
     collectors: Mapping[str, _Collector],
 ) -> None:
     try:
@@ -112,7 +110,7 @@ def _measure_pair(
                 "both must be of one size"
             )
         blurry, sharp = from_integers(blurry_8bit), from_integers(sharp_8bit)
-        blurry_scores = {metric: function(blurry, sharp) for metric, function in functions.items()}
+        blurry_scores = {measure.metric.name: measure.of(blurry, sharp) for measure in measures}
     except PictureError as error:
         for collector in collectors.values():
             collector.fail(pair.name, error)
@@ -126,7 +124,7 @@ def _measure_pair(
             restored = restorer.restore_array(blurry)
             seconds = perf_counter() - start
             require_numbers(restored)
-            scores = {metric: function(restored, sharp) for metric, function in functions.items()}
+            scores = {measure.metric.name: measure.of(restored, sharp) for measure in measures}
         except PictureError as error:
             collectors[name].fail(pair.name, error)
             continue
@@ -141,12 +139,6 @@ def _measure_pair(
             seconds=seconds,
         )
         collectors[name].add(record, digest)
-
-
-def metric_function(metric: Metric) -> MetricFunction:
-    """What computes the metric: (restored, sharp) -> value."""
-    function: MetricFunction = import_object(metric.function)
-    return function
 
 
 def require_numbers(restored: FloatPicture) -> None:

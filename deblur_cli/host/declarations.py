@@ -201,6 +201,34 @@ class Weights:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reported:
+    """What a report prints of a network's scores, to stand beside ours.
+
+    protocol : the name of the protocol that comes nearest to how it was measured
+    scores : by name of a metric; of psnr the mean over the pictures
+    where : report and table; note : what to know before the two are compared
+    options : of the network that was measured, where they are not the defaults
+    """
+
+    protocol: str
+    scores: Mapping[str, float]
+    where: str
+    note: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require_name(self.protocol, "reported.protocol")
+        require(
+            isinstance(self.scores, Mapping) and all(map(is_number, self.scores.values())),
+            "reported.scores",
+            self.scores,
+            "a mapping of metrics to numbers",
+        )
+        object.__setattr__(self, "scores", MappingProxyType(dict(self.scores)))
+        object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
     """A network that restores pictures.
 
@@ -210,6 +238,7 @@ class Model:
     source : the report or publication that it is taken from; paper : another one that this follows, if any
     geometry : a Geometry, or a function (options) -> Geometry
     licence : of the code; each weights file states its own
+    reported : what its report says of its scores
     preference : of our models with weights the one with the greatest number is the default
     tiny : options of a variant that trains in seconds, for tests; empty = the network as it is
     """
@@ -226,6 +255,7 @@ class Model:
     options: Mapping[str, Option] = field(default_factory=dict)
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
     weights: tuple[Weights, ...] = ()
+    reported: tuple[Reported, ...] = ()
     preference: int = 0
     tiny: Mapping[str, Any] = field(default_factory=dict)
 
@@ -264,6 +294,15 @@ class Model:
             f"model {self.name}: weights",
             self.weights,
             "a tuple of Weights",
+        )
+        require(
+            all(
+                isinstance(item, Reported) and not set(item.options) - set(self.options)
+                for item in self.reported
+            ),
+            f"model {self.name}: reported",
+            self.reported,
+            "a tuple of Reported with declared options",
         )
         tags = [item.tag for item in self.weights]
         require(len(set(tags)) == len(tags), f"model {self.name}: weights", tags, "of different tags")
@@ -313,22 +352,36 @@ class Model:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """A measure of a restored picture against the sharp one.
+    """A measure of a restored picture, against the sharp one or by itself.
 
-    function : import path of (restored, sharp) -> float, both (H, W, C) float32 arrays in [0, 1]
+    function : import path of (restored, sharp) -> float, both (H, W, C) float32 arrays in [0, 1]; of (restored) -> float
+        where `reference` is False. One of `function` and `build` is given
+    build : import path of (**options) -> such a function, for a metric that must be prepared first, with a file of weights
+    reference : whether the sharp picture is needed
     higher_is_better, unit, decimals : how tables show it
+    options : what a user may set; files : which of them are paths of files, "" = none
     """
 
     name: str
     summary: str
-    function: str
+    function: str = ""
+    build: str = ""
+    reference: bool = True
     higher_is_better: bool
     unit: str = ""
     decimals: int = 4
+    options: Mapping[str, Option] = field(default_factory=dict, hash=False)
+    files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         require_name(self.name, "metric.name")
-        require_import_path(self.function, f"metric {self.name}: function")
+        _require_function_or_build(f"metric {self.name}", self.function, self.build)
+        object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
+        _require_options(f"metric {self.name}", self.options, self.files)
+
+    def resolve_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """All options with their values. Raises DeclarationError for an unknown name or a value that does not fit."""
+        return _resolve(f"metric {self.name}", self.options, given)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -476,33 +529,41 @@ class Loss:
 
     def __post_init__(self) -> None:
         require_name(self.name, "loss.name")
-        require(
-            bool(self.function) != bool(self.build),
-            f"loss {self.name}: function",
-            self.function,
-            "an import path, unless `build` is one",
-        )
-        require_import_path(
-            self.function or self.build, f"loss {self.name}: {'function' if self.function else 'build'}"
-        )
+        _require_function_or_build(f"loss {self.name}", self.function, self.build)
         object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
+        _require_options(f"loss {self.name}", self.options, self.files)
         require(
-            all(isinstance(option, Option) for option in self.options.values())
-            and not {"weight", "scales"} & set(self.options),
+            not {"weight", "scales"} & set(self.options),
             f"loss {self.name}: options",
             dict(self.options),
-            "a mapping of names to Option; weight and scales are those of every loss",
-        )
-        require(
-            all(name in self.options and self.options[name].type is str for name in self.files),
-            f"loss {self.name}: files",
-            self.files,
-            "names of its options that are texts",
+            "without weight and scales, which are those of every loss",
         )
 
     def resolve_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """All options with their values. Raises DeclarationError for an unknown name or a value that does not fit."""
         return _resolve(f"loss {self.name}", self.options, given)
+
+
+def _require_function_or_build(owner: str, function: str, build: str) -> None:
+    require(
+        bool(function) != bool(build), f"{owner}: function", function, "an import path, unless `build` is one"
+    )
+    require_import_path(function or build, f"{owner}: {'function' if function else 'build'}")
+
+
+def _require_options(owner: str, options: Mapping[str, Option], files: tuple[str, ...]) -> None:
+    require(
+        all(isinstance(option, Option) for option in options.values()),
+        f"{owner}: options",
+        dict(options),
+        "a mapping of names to Option",
+    )
+    require(
+        all(name in options and options[name].type is str for name in files),
+        f"{owner}: files",
+        files,
+        "names of its options that are texts",
+    )
 
 
 def _resolve(owner: str, options: Mapping[str, Option], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -66,9 +66,7 @@ def importing_is_light(plugin: Plugin) -> None:
 def import_paths_lead_somewhere(declaration: Declaration) -> None:
     """The functions that a metric, data set, degradation or loss names can be imported and called."""
     match declaration:
-        case Metric():
-            paths = [declaration.function]
-        case Loss():
+        case Metric() | Loss():
             paths = [declaration.function, declaration.build]
         case Dataset():
             paths = [declaration.pairs, declaration.sharp]
