@@ -206,6 +206,7 @@ class Reported:
 
     protocol : the name of the protocol that comes nearest to how it was measured
     scores : by name of a metric; of psnr the mean over the pictures
+    blurry : of the blurred pictures, where it prints them
     where : report and table; note : what to know before the two are compared
     options : of the network that was measured, where they are not the defaults
     """
@@ -214,17 +215,20 @@ class Reported:
     scores: Mapping[str, float]
     where: str
     note: str = ""
+    blurry: Mapping[str, float] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         require_name(self.protocol, "reported.protocol")
-        require(
-            isinstance(self.scores, Mapping) and all(map(is_number, self.scores.values())),
-            "reported.scores",
-            self.scores,
-            "a mapping of metrics to numbers",
-        )
-        object.__setattr__(self, "scores", MappingProxyType(dict(self.scores)))
+        for name in ("scores", "blurry"):
+            scores = getattr(self, name)
+            require(
+                isinstance(scores, Mapping) and all(map(is_number, scores.values())),
+                f"reported.{name}",
+                scores,
+                "a mapping of metrics to numbers",
+            )
+            object.__setattr__(self, name, MappingProxyType(dict(scores)))
         object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
 
 
