@@ -1,6 +1,6 @@
 # make demo    install, then blur and restore two photographs           make test     every check
 # make bench   ratios against the bare operations                        make soak     the tests with many more examples
-# make system  system libraries (apt-get)                                make picture  the README's picture, made anew
+# make system  system packages (apt-get)                                 make picture  the README's picture, made anew
 # make docs    docs/models.md and its drawings, from the declarations     make clean    remove what make made
 #
 # Everything lives in .venv. Once installed, nothing here needs a network. Choose another Python with PYTHON=...,
@@ -64,17 +64,25 @@ $(PIP) install -c constraints.txt -e $(1) && \
 	$(BIN)/python -c 'import cv2'; }; }
 endef
 
-# libGL and GLib for opencv-python. Elsewhere than on Debian and Ubuntu install the like by hand, or do nothing: see above.
-SYSTEM_PACKAGES := libgl1 libglib2.0-0
+# libGL and GLib for opencv-python, chromium for the tests of the comparison page. Elsewhere than on Debian and Ubuntu install
+# the like by hand, or do nothing: make then takes opencv-python-headless, and the tests marked browser are skipped.
+SYSTEM_PACKAGES = $(if $(shell ldconfig -p 2>/dev/null | grep 'libGL\.so\.1'),,libgl1) \
+	$(if $(shell ldconfig -p 2>/dev/null | grep 'libgthread-2\.0\.so\.0'),,libglib2.0-0) \
+	$(if $(shell command -v chromium 2>/dev/null),,chromium)
 system:
-	@if ldconfig -p 2>/dev/null | grep -q 'libGL\.so\.1' && ldconfig -p | grep -q 'libgthread-2\.0\.so\.0'; then \
-		echo "system libraries: all there"; \
+	@missing="$(strip $(SYSTEM_PACKAGES))"; \
+	if [ -z "$$missing" ]; then \
+		echo "system packages: all there"; \
 	elif ! command -v apt-get >/dev/null; then \
-		echo "no apt-get here: install what corresponds to $(SYSTEM_PACKAGES), or let make use opencv-python-headless"; \
+		echo "no apt-get here: install what corresponds to $$missing, or do without"; \
 	elif [ "$$(id -u)" != 0 ]; then \
-		echo "not root: run 'sudo make system', or let make use opencv-python-headless"; \
+		echo "not root: run 'sudo make system' for $$missing, or do without"; \
 	else \
-		export DEBIAN_FRONTEND=noninteractive; apt-get update -q && apt-get install -q -y --no-install-recommends $(SYSTEM_PACKAGES); \
+		export DEBIAN_FRONTEND=noninteractive; apt-get update -q || exit 1; \
+		for package in $$missing; do \
+			apt-cache show $$package >/dev/null 2>&1 || { echo "apt-get knows no $$package here: do without"; continue; }; \
+			apt-get install -q -y --no-install-recommends $$package || exit 1; \
+		done; \
 	fi
 
 clean:
