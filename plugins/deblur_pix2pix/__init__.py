@@ -12,6 +12,7 @@ from deblur_cli import (
     Optimizer,
     Option,
     Recipe,
+    Reported,
     Term,
     Values,
     hookimpl,
@@ -65,6 +66,19 @@ def _recipes(*, attention: str, spectral_norm: bool, perceptual: bool) -> Mappin
     }
 
 
+def _reported(scores: Mapping[str, float]) -> tuple[Reported, ...]:
+    """The report says 256 x 256 px and not how frames get there; resizing, an option of its script, is likelier."""
+    return tuple(
+        Reported(
+            protocol=protocol,
+            scores=scores,
+            where="Lenka, its results on GoPro",
+            note="50 epochs; compares with rows of the same report; whether frames were resized or cropped is not said",
+        )
+        for protocol in ("gopro-256-resize", "gopro-256-crop")
+    )
+
+
 def _model(
     name: str,
     *,
@@ -74,6 +88,7 @@ def _model(
     residual: str = "none",
     spectral_norm: bool = False,
     perceptual: bool = False,
+    scores: Mapping[str, float],
 ) -> Model:
     return Model(
         name=name,
@@ -115,6 +130,7 @@ def _model(
                 help="levels, each half of the size above",
             ),
         },
+        reported=_reported(scores),
         recipes=_recipes(attention=attention, spectral_norm=spectral_norm, perceptual=perceptual),
         tiny={"width": 48 if spectral_norm else 24, "depth": 3},
     )
@@ -126,23 +142,27 @@ MODELS = (
         summary="",
         facts=Facts(parameters=54_419_459, kmacs_per_pixel=92.3, bytes_per_pixel=300),
         attention="none",
+        scores={"psnr": 25.41, "ssim": 0.810},
     ),
     _model(
         "pix2pix_sa",
         summary=", self-attention",
         facts=Facts(parameters=58_291_848, kmacs_per_pixel=184.7, bytes_per_pixel=508),
+        scores={"psnr": 25.41, "ssim": 0.808},
     ),
     _model(
         "pix2pix_sa_gr",
         summary=", self-attention, global residual",
         facts=Facts(parameters=58_291_848, kmacs_per_pixel=184.7, bytes_per_pixel=508),
         residual="average",
+        scores={"psnr": 27.29, "ssim": 0.858},
     ),
     _model(
         "pix2pix_sa_sn",
         summary=", self-attention, spectral norm",
         facts=Facts(parameters=58_291_848, kmacs_per_pixel=184.7, bytes_per_pixel=508),
         spectral_norm=True,
+        scores={"psnr": 26.05, "ssim": 0.831},
     ),
     _model(
         "pix2pix_full",
@@ -152,6 +172,7 @@ MODELS = (
         residual="average",
         spectral_norm=True,
         perceptual=True,
+        scores={"psnr": 27.05, "ssim": 0.831},
     ),
 )
 

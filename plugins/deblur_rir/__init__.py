@@ -13,6 +13,7 @@ from deblur_cli import (
     Optimizer,
     Option,
     Recipe,
+    Reported,
     Term,
     Values,
     hookimpl,
@@ -57,7 +58,9 @@ def _geometry(options: Mapping[str, Any]) -> Geometry:
     return Geometry(multiple_of=1 << options["levels"], halo=None)
 
 
-def _model(name: str, *, levels: int, facts: Facts, report: Recipe, note: str = "") -> Model:
+def _model(
+    name: str, *, levels: int, facts: Facts, report: Recipe, reported: Reported, note: str = ""
+) -> Model:
     return Model(
         name=name,
         summary=f"{levels} sizes of nested residual blocks with channel and self-attention (instance and spectral norms){note}",
@@ -88,6 +91,7 @@ def _model(name: str, *, levels: int, facts: Facts, report: Recipe, note: str = 
             ),
         },
         recipes={"fast": FAST, "report": report},
+        reported=(reported,),
         tiny={"levels": 2, "width": 24},
     )
 
@@ -99,12 +103,24 @@ MODELS = (
         note="; a reconstruction: rir_large with a size less",
         facts=Facts(parameters=56_873_514, kmacs_per_pixel=922.7, bytes_per_pixel=334),
         report=REPORT_VGG,
+        reported=Reported(
+            protocol="gopro-full",
+            scores={"psnr": 22.70, "ssim": 0.640},
+            where="Lenka, Mittal, Pandey, its results on GoPro",
+            note="300 epochs; compares with rows of the same report",
+        ),
     ),
     _model(
         "rir_large",
         levels=5,
         facts=Facts(parameters=232_734_378, kmacs_per_pixel=1299.1, bytes_per_pixel=334),
         report=REPORT_L1,
+        reported=Reported(
+            protocol="gopro-full",
+            scores={"psnr": 23.46, "ssim": 0.671},
+            where="Lenka, Mittal, Pandey, its results on GoPro",
+            note="300 epochs; compares with rows of the same report; frames of 1280x768 px, probably resized",
+        ),
     ),
 )
 
