@@ -83,10 +83,10 @@ def test_every_network_at_its_full_size_learns_by_every_recipe(
     patch = max(32, step)
     n_critic = getattr(MODELS[name].recipes[recipe].strategy, "n_critic", 1)
     kmacs = (3 + n_critic) * MODELS[name].facts.kmacs_per_pixel + 12 * n_critic * CRITIC_KMACS
-    steps = max(20, min(300, round(3e12 / (1000 * kmacs * PIXELS_BY_STEP))))
+    batch_size = max(1, PIXELS_BY_STEP // patch**2)
+    steps = max(20, min(300, round(3e12 / (1000 * kmacs * batch_size * patch**2))))
     learnt = learn(
-        name, recipe, options={}, steps=steps, batch_size=max(1, PIXELS_BY_STEP // patch**2), patch=patch,
-        data=_data(step),
+        name, recipe, options={}, steps=steps, batch_size=batch_size, patch=patch, data=_data(step),
     )  # fmt: skip
 
     assert learnt.trained < learnt.before
