@@ -16,6 +16,7 @@ from typing import Any
 from drawing import draw, drawing_is_of, graph_text
 
 from deblur_cli import Model, Recipe, Term
+from deblur_cli.cli.model_page import reported_text
 from deblur_cli.cli.models import describe
 from deblur_cli.host.declarations import import_object
 from deblur_cli.host.manager import Host
@@ -115,6 +116,10 @@ def _section(model: Model, facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"\nRecipes, in full by `deblur models show {name}`:\n"
     for key, recipe in model.recipes.items():
         yield f"- `{key}`: {_sentence(recipe.summary)} {_recipe_words(recipe)}"
+    if facts["reported"]:
+        yield "\nReported, on data of the named protocol:\n"
+    for item in facts["reported"]:
+        yield f"- {reported_text(item, arrow='→')}".replace("\xa0", " ")
     yield ""
     for weights in facts["weights"]:
         yield from _weights(name, weights)

@@ -166,3 +166,14 @@ def test_figures_that_are_no_numbers_are_refused(field: str, scores: object) -> 
     given = {"scores": {"psnr": 1.0}, field: scores}
     with pytest.raises(DeclarationError, match=rf"reported\.{field}"):
         Reported(protocol="p", where="w", **given)  # type: ignore[arg-type]
+
+
+def test_the_command_shows_them_beside_the_weights_scores(run) -> None:
+    (facts,) = run("models", "show", "rednet30wgan", "--json").json()
+    (reported,) = facts["reported"]
+    (item,) = MODELS["rednet30wgan"].reported
+    assert (reported["protocol"], reported["where"]) == (item.protocol, item.where)
+    assert (reported["restored"], reported["blurry"]) == (dict(item.scores), dict(item.blurry))
+    page = " ".join(run("models", "show", "rednet30wgan").out.split())
+    assert "reported cifar10-s0: SSIM 0.7135 -> 0.9012, PSNR 24.67 -> 31.98 dB" in page
+    assert "(Orlandi, Pinardi, table 4.1)" in page

@@ -30,6 +30,8 @@ def model_page(facts: Mapping[str, Any], recipes: Mapping[str, Mapping[str, Any]
     if not facts["weights"]:
         yield _said("weights", "none; train some:")
         yield _command("", "deblur", "train", "--data", "NAME", "-m", name)
+    for item in facts["reported"]:
+        yield _said("reported", reported_text(item))
     for key, option in facts["options"].items():
         choices = f", one of {', '.join(map(str, option['choices']))}" if option["choices"] else ""
         yield _said("option", f"{key} = {_value(option['default'])}{choices}: {option['help']}")
@@ -94,6 +96,19 @@ def _score_text(score: Mapping[str, Any]) -> str:
     ]
     pictures = f"{score['pictures']:,} picture{'s' if score['pictures'] != 1 else ''}"
     return f"{score['data']} {score['split']}, {pictures}: {', '.join(figures)}"
+
+
+def reported_text(item: Mapping[str, Any], arrow: str = "->") -> str:
+    """What a report prints of a network, blurred -> restored where it has both, where it stands, and what to know."""
+    figures = []
+    for name, value in item["restored"].items():
+        before = f"{item['blurry'][name]:g} {arrow} " if name in item["blurry"] else ""
+        figures.append(
+            f"{name.upper()} {before}{value:g}{' dB' if name == 'psnr' else ''}".replace(" ", _STAYS)
+        )
+    options = "".join(f", {key}={value}" for key, value in item["options"].items())
+    note = f"; {item['note']}" if item["note"] else ""
+    return f"{item['protocol']}{options}: {', '.join(figures)} ({item['where']}){note}"
 
 
 _WIDEST_TITLE = 17  # that others are aligned with, so that import paths beside them fit

@@ -10,7 +10,7 @@ from deblur_cli.cli.options import Json, Quiet, Verbose, complete_models
 from deblur_cli.cli.parsing import HELP_NAMES, Command
 
 if TYPE_CHECKING:
-    from deblur_cli.host.declarations import Model
+    from deblur_cli.host.declarations import Model, Reported
     from deblur_cli.host.manager import Host
 
 models = typer.Typer(
@@ -137,9 +137,21 @@ def describe(host: "Host", name: str) -> dict[str, Any]:
         "source": model.source,
         "paper": model.paper,
         "weights": weights,
+        "reported": [_reported(item) for item in model.reported],
         "recipes": list(model.recipes),
         "options": _options(model),
         "problems": list(problems(model)),
+    }
+
+
+def _reported(item: "Reported") -> dict[str, Any]:
+    return {
+        "protocol": item.protocol,
+        "blurry": dict(item.blurry),
+        "restored": dict(item.scores),
+        "options": dict(item.options),
+        "where": item.where,
+        "note": item.note,
     }
 
 
