@@ -5,17 +5,14 @@ E. Names of tensors are those of torchvision, whose files users have: "features.
 number counting ReLU and pooling layers as well. The layers that are used are the same in both, only their weights differ.
 """
 
-import pickle
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from deblur_cli.errors import MissingError, UsageError
+from deblur_cli.errors import UsageError
+from deblur_cli.weights.published import read_published, require_numbers
 
 BLOCKS: Mapping[str, tuple[tuple[int, ...], ...]] = {
     "vgg16": ((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3),
@@ -61,7 +58,9 @@ def conv3_3(network: str, path: Path | None, *, before_relu: bool) -> nn.Sequent
     MissingError : there is no such file
     UsageError : it cannot be read, or belongs to another network
     """
-    tensors = _read(network, path)
+    tensors = read_published(
+        path, user="the loss perceptual", weights=network, wanted=_WANTED.format(network=network)
+    )
     _check(network, tensors, path)
     layers: list[nn.Module] = []
     with torch.device("meta"):  # no memory and no random numbers for weights that are replaced
@@ -78,42 +77,9 @@ def conv3_3(network: str, path: Path | None, *, before_relu: bool) -> nn.Sequent
         name: tensors[f"features.{name}"].detach().to(torch.float32, copy=True)
         for name in features.state_dict()
     }
-    broken = next((name for name, tensor in own.items() if not bool(tensor.isfinite().all())), None)
-    if broken is not None:
-        raise UsageError(
-            f"{path} is damaged: features.{broken} holds values that are no numbers; get it anew"
-        )
+    require_numbers(path, {f"features.{name}": tensor for name, tensor in own.items()})
     features.load_state_dict(own, assign=True)
     return features
-
-
-def _read(network: str, path: Path | None) -> dict[str, Tensor]:
-    wanted = _WANTED.format(network=network)
-    if path is None:
-        raise MissingError(
-            f"the loss perceptual needs the weights of {network}, which do not come with this program; {wanted}"
-        )
-    if not path.is_file():
-        raise MissingError(f"the {network} weights {path} of the loss perceptual do not exist; {wanted}")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what is no file of torch's; that is said below
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError) as error:
-        raise UsageError(f"{path} cannot be read ({error}); {wanted}") from error
-    except pickle.UnpicklingError as error:
-        raise UsageError(
-            f"{path} is damaged, or holds more than tensors, which could run code when it is read; {wanted}"
-        ) from error
-    except Exception as error:  # the reader of a damaged pickle may stumble over anything
-        raise UsageError(
-            f"{path} is no file of tensors, or damaged ({type(error).__name__}); {wanted}"
-        ) from error
-    if not isinstance(content, Mapping):
-        raise UsageError(f"{path} holds no tensors by name; {wanted}")
-    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
 
 
 def _check(network: str, tensors: Mapping[str, Tensor], path: Path | None) -> None:
