@@ -128,10 +128,18 @@ def logging_shown() -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
+def table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    title: str | None = None,
+    *,
+    numbers: Sequence[bool] | None = None,
+) -> None:
     """Print a table on stdout: ruled on a terminal, else aligned text that is never cut.
 
-    Columns whose cells are all numbers are set to the right.
+    Parameters
+    ----------
+    numbers : which columns are set to the right; None: those whose cells are all numbers
     """
     from rich import box
     from rich.console import Console
@@ -143,9 +151,15 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str |
         title=title, box=box.SIMPLE_HEAD if on_terminal else None, title_justify="left", pad_edge=on_terminal
     )
     for position, column in enumerate(columns):
-        numbers = bool(rows) and all(_is_number(row[position]) for row in rows)
+        if numbers is None:
+            to_the_right = bool(rows) and all(_is_number(row[position]) for row in rows)
+        else:
+            to_the_right = numbers[position]
         drawn.add_column(
-            Text(column), justify="right" if numbers else "left", overflow="fold", no_wrap=not on_terminal
+            Text(column),
+            justify="right" if to_the_right else "left",
+            overflow="fold",
+            no_wrap=not on_terminal,
         )
     for row in rows:
         drawn.add_row(
