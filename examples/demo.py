@@ -19,7 +19,8 @@ from skimage import data
 from deblur_cli.blur import camera_shake, jpeg, noise
 from deblur_cli.blur.light import Light, decode, encode
 from deblur_cli.evaluation.grid import side_by_side
-from deblur_cli.metrics.full_reference import psnr, ssim
+from deblur_cli.metrics.full_reference import psnr
+from deblur_cli.metrics.structural import ssim
 from deblur_cli.pictures.scaling import from_integers, to_8_bit
 
 Pixels = NDArray[np.uint8]

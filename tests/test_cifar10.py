@@ -13,7 +13,8 @@ from deblur_cli.data import open_pairs
 from deblur_cli.data.cifar10 import pictures, read_batch
 from deblur_cli.errors import MissingError, PictureError
 from deblur_cli.host.manager import Host
-from deblur_cli.metrics.full_reference import mse, ssim
+from deblur_cli.metrics.full_reference import mse
+from deblur_cli.metrics.structural import ssim
 from deblur_cli.pictures.scaling import from_integers
 
 TRAIN = [f"data_batch_{number}" for number in range(1, 6)]

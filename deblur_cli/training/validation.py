@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from deblur_cli.data.drawn import DrawnPair
 from deblur_cli.errors import MissingError
 from deblur_cli.host.declarations import Values
-from deblur_cli.metrics.full_reference import mse, psnr_from_mse, ssim
+from deblur_cli.metrics.full_reference import mse, psnr_from_mse
+from deblur_cli.metrics.structural import ssim
 from deblur_cli.pictures.scaling import from_integers, to_8_bit
 from deblur_cli.training.learning import Placement
 from deblur_cli.training.objective import Objective
