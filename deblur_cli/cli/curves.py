@@ -40,8 +40,9 @@ def curves(
 
         deblur curves runs/* --by minutes -o compared.svg
     """
+    from deblur_cli.pictures.plotting import FORMATS
     from deblur_cli.training.recording.metrics_file import best_of, read_caption, read_metrics
-    from deblur_cli.training.showing.plots import FORMATS, Axis, Run, draw_curves
+    from deblur_cli.training.showing.plots import Axis, Run, draw_curves
 
     if by not in tuple(Axis):
         raise UsageError(f"--by {by}: choose one of {', '.join(Axis)}")

@@ -1,13 +1,11 @@
 """Curves of one or several runs: losses, scores and learning rate, drawn with matplotlib (the extra `plots`)."""
 
 import gc
-import logging
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
@@ -16,41 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deblur_cli.errors import MissingError
-from deblur_cli.pictures.atomic import atomic_write
 from deblur_cli.pictures.picture import shown
+from deblur_cli.pictures.plotting import COLOURS, GREY, MISSING, write_figure
+from deblur_cli.pictures.plotting import colour as colour_of
 from deblur_cli.training.recording.metrics_file import Row, best_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FORMATS = ("png", "svg", "pdf")
 REDRAW_S = 30.0
-MISSING = "drawing curves needs the extra 'plots': pip install 'deblur-cli[plots]'"
 
-# Okabe and Ito 2008, for every kind of colour vision; without their yellow, which is faint on white
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_GREY = "#6A6A6A"
 _TRAINING, _BLURRED, _BEST = (0, (1, 1)), (0, (7, 2)), (0, (3, 3))
 """Dashes of lines; in points, drawn and left out."""
 _MAX_LINES = 8  # of the caption
 _WIDE = 20.0
 """Values that differ by more than this factor are drawn on a logarithmic axis."""
-
-_STYLE = {
-    "font.size": 9.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.formatter.useoffset": False,  # 28.1 and not 0.1 with "+2.8e1" in a corner
-    "grid.alpha": 0.3,
-    "legend.edgecolor": "none",
-    "legend.fontsize": 8.5,
-    "legend.markerscale": 0,
-    "lines.linewidth": 1.6,
-    "text.parse_math": False,  # names may hold dollar signs
-    "svg.hashsalt": "deblur",  # the same run gives the same bytes
-}
 
 
 class Axis(StrEnum):
@@ -90,10 +69,7 @@ def draw_curves(
     MissingError : matplotlib is not installed
     UsageError, PictureError, NotEnoughRoomError : the file exists and must not be replaced, or cannot be written
     """
-    with _matplotlib(), atomic_write(target, overwrite=overwrite) as part:
-        figure = _figure(runs, by)
-        stamps = {"png": "Software", "svg": "Date", "pdf": "CreationDate"}
-        figure.savefig(part, format=format, metadata={stamps[format]: None})
+    write_figure(partial(_figure, runs, by), target, format=format, overwrite=overwrite)
 
 
 class LiveCurves:
@@ -150,27 +126,6 @@ class LiveCurves:
             self._warn(f"{self._target} was not drawn: {' '.join(str(error).split())}")
 
 
-@contextmanager
-def _matplotlib() -> Iterator[None]:
-    """Inside, matplotlib draws as we want, whatever the user's own settings, and says nothing of fonts and caches."""
-    logger = logging.getLogger("matplotlib")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of letters the font lacks, of texts too wide
-            try:
-                from matplotlib import style
-            except ModuleNotFoundError as error:
-                if error.name is not None and error.name.startswith("matplotlib"):
-                    raise MissingError(MISSING) from error
-                raise
-            with style.context(["default", _STYLE]):
-                yield
-    finally:
-        logger.setLevel(level)
-
-
 _TITLES = {
     "loss": "loss",
     "components": "components of the loss in training",
@@ -197,35 +152,35 @@ def _figure(runs: Sequence[Run], by: Axis) -> "Figure":
         figure.suptitle(_short(runs[0].name, 100), x=0.01, ha="left", fontsize=11)
     else:
         _draw_several(panels, runs, by)
-        handles = [_stroke(_colour(number), _dash(number)) for number in range(len(runs))]
+        handles = [_stroke(colour_of(number), _dash(number)) for number in range(len(runs))]
         names = [f" {_short(run.name)}" for run in runs]  # matplotlib leaves out labels that begin with _
         figure.legend(handles, names, loc="outside upper left", ncols=min(5, len(runs)))
     endless = sum(int(np.isinf(_values(run.rows, "psnr")).sum()) for run in runs)
     for name, panel in panels.items():
         note = f", infinite {endless} times" if name == "psnr" and endless else ""
         _finish(panel, _TITLES[name] + note, by)
-    figure.supxlabel("\n".join(about), x=0.01, ha="left", fontsize=8, color=_GREY)
+    figure.supxlabel("\n".join(about), x=0.01, ha="left", fontsize=8, color=GREY)
     return figure
 
 
 def _draw_single(panels: "dict[str, Axes]", run: Run, by: Axis, components: Sequence[str]) -> None:
     """One colour a quantity."""
-    rows, first, second = run.rows, _COLOURS[0], _COLOURS[1]
+    rows, first, second = run.rows, COLOURS[0], COLOURS[1]
     _line(panels["loss"], by, rows, "train_loss", first, _TRAINING, label="training")
     _line(panels["loss"], by, rows, "val_loss", second, label="validation")
     _line(panels["lr"], by, rows, "lr", first)
     for name in ("psnr", "ssim"):
         _line(panels[name], by, rows, name, second, label="restored")
-        _line(panels[name], by, rows, f"blurry_{name}", _GREY, _BLURRED, label="blurred input")
+        _line(panels[name], by, rows, f"blurry_{name}", GREY, _BLURRED, label="blurred input")
     for number, name in enumerate(components):
-        colour, dash = _colour(number), _dash(number)
+        colour, dash = colour_of(number), _dash(number)
         _line(panels["components"], by, rows, name, colour, dash, label=_short(name.removeprefix("train_")))
     if components:
         greatest = [float(np.nanmax(np.abs(_values(rows, name)))) for name in components]
         if min(greatest) * _WIDE < max(greatest):  # both signs: linear around zero, where the smallest lies
             panels["components"].set_yscale("symlog", linthresh=max(min(greatest), max(greatest) / 1000))
     for name in panels.keys() - {"lr"}:
-        _mark_best(panels[name], by, rows, _GREY)
+        _mark_best(panels[name], by, rows, GREY)
         panels[name].legend()
     if components:
         panels["components"].legend(loc="upper left", bbox_to_anchor=(1, 1))
@@ -234,21 +189,21 @@ def _draw_single(panels: "dict[str, Axes]", run: Run, by: Axis, components: Sequ
 def _draw_several(panels: "dict[str, Axes]", runs: Sequence[Run], by: Axis) -> None:
     """One colour a run."""
     for number, run in enumerate(runs):
-        colour, dash, rows = _colour(number), _dash(number), run.rows
+        colour, dash, rows = colour_of(number), _dash(number), run.rows
         _line(panels["loss"], by, rows, "train_loss", colour, _TRAINING)
         for name in ("val_loss", "psnr", "ssim", "lr"):
             _line(panels[name.replace("val_", "")], by, rows, name, colour, dash)
         for name in ("psnr", "ssim"):
             column = f"blurry_{name}"
             levels = {row.get(column) for other in runs for row in other.rows}
-            blurred = _GREY if len(levels) == 1 else colour  # nobody's own where all see the same pictures
+            blurred = GREY if len(levels) == 1 else colour  # nobody's own where all see the same pictures
             _line(panels[name], by, rows, column, blurred, _BLURRED)
         for name in ("loss", "psnr", "ssim"):
             _mark_best(panels[name], by, rows, colour)
-    best = _stroke(_GREY, _BEST), "best validation loss"
+    best = _stroke(GREY, _BEST), "best validation loss"
     entries = {
-        "loss": [(_stroke(_GREY, _TRAINING), "training"), (_stroke(_GREY), "validation"), best],
-        "psnr": [(_stroke(_GREY), "restored"), (_stroke(_GREY, _BLURRED), "blurred input"), best],
+        "loss": [(_stroke(GREY, _TRAINING), "training"), (_stroke(GREY), "validation"), best],
+        "psnr": [(_stroke(GREY), "restored"), (_stroke(GREY, _BLURRED), "blurred input"), best],
     }
     for name, several in entries.items():
         panels[name].legend(*zip(*several, strict=True))
@@ -302,7 +257,7 @@ def _finish(panel: "Axes", title: str, by: Axis) -> None:
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     low, high = panel.dataLim.intervaly
     if not np.isfinite([low, high]).all():
-        panel.text(0.5, 0.5, "no finite value", transform=panel.transAxes, ha="center", color=_GREY)
+        panel.text(0.5, 0.5, "no finite value", transform=panel.transAxes, ha="center", color=GREY)
     elif panel.get_yscale() == "linear" and low > 0 and high / low > _WIDE:
         panel.set_yscale("log")
     if panel.get_yscale() != "linear":
@@ -320,13 +275,9 @@ def _values(rows: Sequence[Row], name: str) -> NDArray[np.float64]:
     return np.array([row.get(name, np.nan) for row in rows], float)
 
 
-def _colour(number: int) -> str:
-    return _COLOURS[number % len(_COLOURS)]
-
-
 def _dash(number: int) -> str:
     """Another one when the colours are used up."""
-    return ("-", "-.")[number // len(_COLOURS) % 2]
+    return ("-", "-.")[number // len(COLOURS) % 2]
 
 
 def _short(name: str, length: int = 36) -> str:
