@@ -130,13 +130,14 @@ def test_identical_pictures_are_at_no_distance_and_better_ones_nearer(weights: P
 def test_lpips_is_repeatable_in_threads_and_leaves_pictures_and_settings_alone(weights: Path) -> None:
     measure = lpips(weights)
     restored, sharp = pair(60, 70)
-    before, gradients = restored.copy(), torch.is_grad_enabled()
-    alone = measure(restored, sharp)
+    before = restored.copy()
+    with torch.enable_grad():
+        alone = measure(restored, sharp)
+        assert torch.is_grad_enabled()
     with ThreadPoolExecutor(3) as pool:
         assert set(pool.map(lambda _: measure(restored, sharp), range(6))) == {alone}
     assert measure(restored.astype(np.float64), np.asfortranarray(sharp)) == alone
     assert np.array_equal(restored, before)
-    assert torch.is_grad_enabled() is gradients
 
 
 def test_small_and_unequal_pictures_are_refused(weights: Path) -> None:
