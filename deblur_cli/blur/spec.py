@@ -87,6 +87,7 @@ class Filter(StrEnum):
     BILINEAR = "bilinear"
     AREA = "area"
     BICUBIC = "bicubic"
+    NEAREST = "nearest"  # by pixel centres, as Pillow does
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """`deblur eval`: measure models over pairs of blurred and sharp pictures."""
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,24 +21,82 @@ from deblur_cli.cli.options import (
     Strength,
     Tile,
     Verbose,
+    was_typed,
 )
+from deblur_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from deblur_cli.evaluation.records import Evaluation
-    from deblur_cli.evaluation.tables import Conditions
+    from deblur_cli.evaluation.protocols import Protocol
+    from deblur_cli.evaluation.session import Measured
     from deblur_cli.host.manager import Host
-    from deblur_cli.restore.restorer import Restorer
-    from deblur_cli.weights import Source
+
+_PROTOCOLS, _CHOICES, _OUTPUT, _WORK = (
+    "What is measured",
+    "Choices of your own",
+    "Output",
+    "How the work goes",
+)
+_FIXED = ("split", "preset", "border", "rounding", "quantise", "psnr_cap")
 
 
 def eval(
+    ctx: typer.Context,
     model: ModelNames = None,
-    data: Annotated[
-        str,
+    protocol: Annotated[
+        list[str] | None,
         typer.Option(
-            "--data", metavar="NAME|PATH", help="Data set, or a folder of pairs or of sharp pictures."
+            "--protocol",
+            metavar="NAME...",
+            help="Named sets of all choices; --list-protocols shows them. --data may say where the pictures are.",
+            show_default=False,
+            rich_help_panel=_PROTOCOLS,
         ),
-    ] = "sample",
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--data",
+            metavar="NAME|PATH...",
+            help="Data sets, or folders of pairs or of sharp pictures. Default: sample.",
+            show_default=False,
+            rich_help_panel=_PROTOCOLS,
+        ),
+    ] = None,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metrics",
+            metavar="NAME...",
+            help="What to measure. Default: the protocol's, else psnr ssim.",
+            show_default=False,
+            rich_help_panel=_PROTOCOLS,
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit",
+            metavar="N",
+            min=1,
+            help="Only the first N pairs. Default: all.",
+            show_default=False,
+            rich_help_panel=_PROTOCOLS,
+        ),
+    ] = None,
+    lpips_weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--lpips-weights",
+            metavar="FILE",
+            help="AlexNet and the weights of LPIPS, for --metrics lpips.",
+            show_default=False,
+            rich_help_panel=_PROTOCOLS,
+        ),
+    ] = None,
+    list_protocols: Annotated[
+        bool,
+        typer.Option("--list-protocols", help="Show the protocols, and stop.", rich_help_panel=_PROTOCOLS),
+    ] = False,
     preset: Preset = None,
     split: Annotated[
         str | None,
@@ -46,23 +105,71 @@ def eval(
             metavar="NAME",
             help="Part of the data set. Default: val, else its last.",
             show_default=False,
+            rich_help_panel=_CHOICES,
         ),
     ] = None,
-    metrics: Annotated[
-        list[str] | None,
+    border: Annotated[
+        int,
         typer.Option(
-            "--metrics", metavar="NAME...", help="What to measure. Default: psnr ssim.", show_default=False
+            "--border",
+            metavar="N",
+            min=0,
+            help="Pixels cut off each edge before measuring.",
+            rich_help_panel=_CHOICES,
         ),
-    ] = None,
-    limit: Annotated[
-        int | None,
+    ] = 0,
+    rounding: Annotated[
+        str,
         typer.Option(
-            "--limit", metavar="N", min=1, help="Only the first N pairs. Default: all.", show_default=False
+            "--rounding",
+            metavar="none|nearest|down",
+            help="Whether results are rounded to 8 bit before measuring.",
+            rich_help_panel=_CHOICES,
+        ),
+    ] = "none",
+    quantise: Annotated[
+        bool, typer.Option("--quantise", help="The same as --rounding nearest.", rich_help_panel=_CHOICES)
+    ] = False,
+    psnr_cap: Annotated[
+        float | None,
+        typer.Option(
+            "--psnr-cap",
+            metavar="DB",
+            min=0,
+            help="Count identical pictures with this PSNR, in dB. Default: they are left out of the mean and counted.",
+            show_default=False,
+            rich_help_panel=_CHOICES,
         ),
     ] = None,
     csv: Annotated[
-        Path | None,
-        typer.Option("--csv", metavar="FILE", help="Write the table, a line a model.", show_default=False),
+        str | None,
+        typer.Option(
+            "--csv",
+            metavar="FILE",
+            help="Write the scores, a line a model and data set; - for stdout.",
+            show_default=False,
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
+    markdown: Annotated[
+        str | None,
+        typer.Option(
+            "--markdown",
+            metavar="FILE",
+            help="Write the tables as Markdown; - for stdout.",
+            show_default=False,
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
+    latex: Annotated[
+        str | None,
+        typer.Option(
+            "--latex",
+            metavar="FILE",
+            help="Write the tables as LaTeX (booktabs); - for stdout.",
+            show_default=False,
+            rich_help_panel=_OUTPUT,
+        ),
     ] = None,
     per_image: Annotated[
         Path | None,
@@ -71,8 +178,37 @@ def eval(
             metavar="FILE",
             help="Write the scores of every picture: .jsonl (a line a picture) or .csv.",
             show_default=False,
+            rich_help_panel=_OUTPUT,
         ),
     ] = None,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            "--record",
+            metavar="FOLDER",
+            help="Keep a record of each model and protocol, for deblur results.",
+            show_default=False,
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
+    json: Json = False,
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers",
+            metavar="N",
+            min=0,
+            max=64,
+            help="Threads that measure beside the network; scores do not depend on it. 0: in turns with it.",
+            rich_help_panel=_WORK,
+        ),
+    ] = 1,
+    fresh: Annotated[
+        bool,
+        typer.Option(
+            "--fresh", help="Begin anew, whatever an interrupted evaluation has left.", rich_help_panel=_WORK
+        ),
+    ] = False,
     device: Device = "auto",
     dtype: Dtype = "float32",
     tile: Tile = "auto",
@@ -80,98 +216,124 @@ def eval(
     statistics: Statistics = "auto",
     max_memory: MaxMemory = None,
     strength: Strength = 1.0,
-    json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
     """Measure models on pairs of blurred and sharp pictures.
 
-    The scores of the blurred input stand beside those of each model, with what they were measured on and how.
-    A pair that fails does not stop the others: the exit code is 1 then.
+    The scores of the blurred input stand beside those of each model, with what they were measured on and how: a
+    protocol has a name and a hash, and scores compare only where the hash is the same. What a report prints of a
+    network stands in its row. A pair that fails does not stop the others: the exit code is 1 then. The same command goes
+    on where an interrupted one stopped.
 
     Examples:
 
-        deblur eval --metrics psnr ssim
+        deblur eval --protocol gopro-full -m rednet30 verysimple_deblurgan
 
-        deblur eval -m rednet30 runs/first --data gopro --split val --per-image scores.jsonl
-
-        deblur eval --data cifar10 --preset cifar10-s0 --split test
+        deblur eval -m rednet30 runs/first --data gopro reds --metrics psnr ssim --per-image scores.jsonl
     """
-    from deblur_cli.blur.spec_file import spec_named
-    from deblur_cli.data.sets import open_pairs, spec_of
-    from deblur_cli.evaluation.evaluate import evaluate_models
-    from deblur_cli.evaluation.tables import Conditions, picture_rows, summary_rows, table_kind, write_table
+    from deblur_cli.evaluation.protocols import Rounding
+    from deblur_cli.evaluation.record_files import write_record
+    from deblur_cli.evaluation.session import Contender, measure, open_task
+    from deblur_cli.evaluation.tables import picture_rows, table_kind, write_table
+    from deblur_cli.host.folders import cache_folder
     from deblur_cli.host.manager import Host
     from deblur_cli.restore.restorer import load
     from deblur_cli.weights import resolve
 
-    for path in (csv, per_image):
-        if path is not None:
-            table_kind(path)  # refuses an unknown ending now, not after an hour
-    host = Host.discover()
-    chosen = [host.metric(name) for name in dict.fromkeys(metrics or ("psnr", "ssim"))]
-    prepared = None if preset is None else spec_named(preset, host.degradations)
-    specs = list(dict.fromkeys(model or (host.default_model(),)))
-    sources = {spec: resolve(host, spec) for spec in specs}
-    # All are loaded before anything runs: a model without weights is found out now.
-    restorers = {
-        sources[spec].label: load(
-            spec, device=device, dtype=dtype, tile=tile, overlap=overlap, statistics=statistics, max_memory=max_memory, strength=strength, host=host
-        )
-        for spec in specs
-    }  # fmt: skip
-    split = split or _default_split(host, data)
-    pairs = open_pairs(host, data, split=split, preset=prepared)
-    made_by = spec_of(pairs)  # some data sets bring a preset of their own
-    conditions = Conditions(
-        data=data,
-        split=split,
-        pairs=len(pairs),
-        limit=limit,
-        preset=None if made_by is None else made_by.name,
-    )
-    total = len(pairs) if limit is None else min(limit, len(pairs))
-    with console.progress(f"measuring {', '.join(restorers)}", total) as advance:
-        found = evaluate_models(restorers, pairs, chosen, limit=limit, progress=lambda done, total: advance())
-    settings = {
-        "tile": tile,
-        "overlap": overlap,
-        "statistics": statistics,
-        "max_memory": max_memory,
-        "strength": strength,
-    }
-    runs = {
-        source.label: _run_record(source, restorers[source.label], found[source.label]) | settings
-        for source in sources.values()
-    }
-    if csv is not None:
-        write_table(csv, [row | runs[row["model"]] for row in summary_rows(found, conditions)])
+    if list_protocols:
+        _show_protocols(json=json)
+        return 0
     if per_image is not None:
-        write_table(per_image, picture_rows(found))
-    _report_failures(found)
-    (_print_json if json else _print_table)(found, conditions, runs)
-    return 1 if any(evaluation.failures for evaluation in found.values()) else 0
+        table_kind(per_image)  # refuses an unknown ending now, not after an hour
+    if rounding not in tuple(Rounding):
+        raise UsageError(f"--rounding {rounding}: choose one of {', '.join(Rounding)}")
+    host = Host.discover()
+    if protocol:
+        _refuse_choices(ctx)
+        asked = _named(protocol, data or ())
+    else:
+        own = {
+            "preset": preset or "", "border_px": border, "psnr_cap": psnr_cap,
+            "rounding": Rounding.NEAREST if quantise else Rounding(rounding),
+        }  # fmt: skip
+        asked = _own(host, data or ("sample",), split=split, choices=own)
+    settings = {
+        "tile": tile, "overlap": overlap, "statistics": statistics, "max_memory": max_memory, "strength": strength
+    }  # fmt: skip
+    # All are loaded and opened before anything runs: what is not there is found out now.
+    contenders = [
+        Contender(
+            source=resolve(host, spec),
+            restorer=load(
+                spec, device=device, dtype=dtype, tile=tile, overlap=overlap, statistics=statistics,
+                max_memory=max_memory, strength=strength, host=host,
+            ),
+            settings=settings,
+        )
+        for spec in dict.fromkeys(model or (host.default_model(),))
+    ]  # fmt: skip
+    options = {} if lpips_weights is None else {"lpips": {"weights": str(lpips_weights)}}
+    tasks = [
+        open_task(host, choices, data=where, limit=limit, metrics=metrics or (), options=options)
+        for choices, where in asked
+    ]
+    records: list[dict[str, Any]] = []
+    pictures: list[dict[str, Any]] = []
+    for task in tasks:
+        title = task.conditions.title
+        with console.steps(f"{', '.join(contender.label for contender in contenders)} on {title}") as report:
+            measured = measure(
+                task, contenders, workers=workers, ledgers=cache_folder(os.environ) / "evaluations", fresh=fresh,
+                going_on=_say_going_on, progress=report,
+            )  # fmt: skip
+        _report_failures(measured)
+        records += measured.records
+        pictures += [{"protocol": title, **row} for row in picture_rows(measured.found)]
+        if record is not None:
+            for made in measured.records:
+                console.note(f"record: {write_record(record, made)}")
+    if per_image is not None:
+        write_table(per_image, pictures)
+    _output(records, host=host, csv=csv, markdown=markdown, latex=latex, json=json)
+    return 1 if any(made["failures"] for made in records) else 0
 
 
-def _run_record(source: "Source", restorer: "Restorer", found: "Evaluation") -> dict[str, Any]:
-    """What belongs to the model and the machine rather than to the data."""
-    import numpy as np
-    import torch
+def _refuse_choices(ctx: typer.Context) -> None:
+    typed = [f"--{name.replace('_', '-')}" for name in _FIXED if was_typed(ctx, name)]
+    if typed:
+        raise UsageError(f"a protocol says all of that itself: leave out {', '.join(typed)}, or --protocol")
 
-    from deblur_cli import __version__
-    from deblur_cli.weights import file_sha256
 
-    sizes = {(record.height, record.width) for record in found.records}
-    exact = {restorer.plan(height, width, pixels=np.float32).exact for height, width in sizes}
-    return {
-        "weights_sha256": None if source.path is None else file_sha256(source.path),
-        "device": str(restorer.device),
-        "dtype": restorer.dtype_for(np.float32),
-        "tiling": None if not exact else "exact" if all(exact) else "approximate",
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "deblur_cli": __version__,
-    }
+def _named(names: Sequence[str], data: Sequence[str]) -> "list[tuple[Protocol, str]]":
+    """Protocols, and where their pictures are if the user says."""
+    from deblur_cli.evaluation.protocols import protocol_named
+
+    protocols = [protocol_named(name) for name in dict.fromkeys(names)]
+    if not data:
+        return [(protocol, "") for protocol in protocols]
+    if len(protocols) > 1 and any(protocol.data for protocol in protocols):
+        raise UsageError(
+            "with several protocols each looks for its own data; give --data with one protocol, or set DEBLUR_DATA"
+        )
+    return [(protocol, where) for protocol in protocols for where in dict.fromkeys(data)]
+
+
+def _own(
+    host: "Host", data: Sequence[str], *, split: str | None, choices: Mapping[str, Any]
+) -> "list[tuple[Protocol, str]]":
+    """A protocol without a name for each data set."""
+    from deblur_cli.evaluation.protocols import Protocol
+
+    return [
+        (
+            Protocol(
+                data="", split=split or _default_split(host, where), metrics=("psnr", "ssim"), **choices
+            ),
+            where,
+        )
+        for where in dict.fromkeys(data)
+    ]
 
 
 def _default_split(host: "Host", data: str) -> str:
@@ -180,57 +342,92 @@ def _default_split(host: "Host", data: str) -> str:
     return "val" if "val" in splits or not splits else splits[-1]
 
 
-def _report_failures(found: "Mapping[str, Evaluation]") -> None:
+def _say_going_on(pictures: int) -> None:
+    console.note(
+        f"going on from {pictures} pictures that an interrupted evaluation left (--fresh begins anew)"
+    )
+
+
+def _report_failures(measured: "Measured") -> None:
     """One line a failure; what failed alike for several models, such as a torn file, is said once."""
     labels: dict[tuple[str, str], list[str]] = {}
-    for label, evaluation in found.items():
+    for label, evaluation in measured.found.items():
         for failure in evaluation.failures:
             labels.setdefault((failure.name, failure.error), []).append(label)
     for (name, error), failed in labels.items():
         console.error(f"{name} ({', '.join(failed)}): {error}")
 
 
-def _print_json(
-    found: "Mapping[str, Evaluation]", conditions: "Conditions", runs: Mapping[str, Mapping[str, Any]]
+def _show_protocols(*, json: bool) -> None:
+    from deblur_cli.evaluation.protocols import PROTOCOLS
+
+    if json:
+        for protocol in PROTOCOLS.values():
+            console.json_line({"name": protocol.name, "summary": protocol.summary, **protocol.choices()})
+        return
+    console.table(
+        ("protocol", "what", "measures"),
+        [(protocol.name, protocol.summary, " ".join(protocol.metrics)) for protocol in PROTOCOLS.values()],
+    )
+
+
+def _output(
+    records: Sequence[Mapping[str, Any]],
+    *,
+    host: "Host",
+    csv: str | None,
+    markdown: str | None,
+    latex: str | None,
+    json: bool,
 ) -> None:
-    for label, evaluation in found.items():
-        failures = [{"name": failure.name, "error": failure.error} for failure in evaluation.failures]
-        console.json_line(
-            {
-                "model": label,
-                "conditions": {
-                    **conditions.as_json(),
-                    "metrics": {metric.name: metric.summary for metric in evaluation.metrics},
-                    "pairs_sha256": evaluation.pairs_sha256,
-                },
-                "run": runs[label],
-                **evaluation.summary().as_json(),
-                "failures": failures,
-            }
-        )
+    """Tables, one a protocol, in the forms asked for; on stdout for people unless something else goes there."""
+    from deblur_cli.cli.show_table import show_table
+    from deblur_cli.evaluation.score_tables import by_protocol, score_table
+    from deblur_cli.evaluation.typeset import as_csv, as_latex, as_markdown
+
+    tables = [score_table(same, host.metrics) for same in by_protocol(records)]
+    written = {csv: as_csv, markdown: as_markdown, latex: as_latex}
+    for where, form in written.items():
+        if where is not None:
+            _write(where, "\n".join(map(form, tables)))
+    if json:
+        for made in records:
+            console.json_line(made)
+    elif "-" not in written:
+        for table in tables:
+            show_table(table)
+            console.result("")
+        for run, labels in _runs(records).items():
+            console.result(f"run: {run} ({', '.join(labels)})")
+        for line in _worst(records):
+            console.result(line)
 
 
-def _print_table(
-    found: "Mapping[str, Evaluation]", conditions: "Conditions", runs: Mapping[str, Mapping[str, Any]]
-) -> None:
-    from deblur_cli.evaluation.tables import comparison_table, explain
+def _write(where: str, text: str) -> None:
+    from deblur_cli.pictures import atomic_write
 
-    columns, rows = comparison_table(found)
-    console.table(columns, rows)
-    console.result("")
-    console.result(f"data: {conditions.text()}")
-    for evaluation in {evaluation.pairs_sha256: evaluation for evaluation in found.values()}.values():
-        console.result(f"pairs: {evaluation.pairs_sha256[:12]} (numbers compare where this is the same)")
-    for run, labels in _grouped(runs).items():
-        console.result(f"run: {run}" + (f" ({', '.join(labels)})" if len(runs) > 1 else ""))
-    for line in explain(found):
-        console.result(line)
+    if where == "-":
+        console.result(text.rstrip("\n"))
+        return
+    with atomic_write(Path(where)) as part:
+        part.write_text(text, encoding="utf-8")
 
 
-def _grouped(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+def _runs(records: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     """What was run how, as text -> the models for which it holds."""
     texts: dict[str, list[str]] = {}
-    for label, run in runs.items():
-        shown = {key: value for key, value in run.items() if value is not None and key != "weights_sha256"}
-        texts.setdefault(", ".join(f"{key} {value}" for key, value in shown.items()), []).append(label)
+    for made in records:
+        shown = {key: value for key, value in made["run"].items() if value is not None}
+        labels = texts.setdefault(", ".join(f"{key} {value}" for key, value in shown.items()), [])
+        if made["model"] not in labels:
+            labels.append(made["model"])
     return texts
+
+
+def _worst(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Which pictures gain least, where there are enough for that to say something."""
+    for made in records:
+        if made["pictures"] > len(made["worst"]) > 0:
+            named = ", ".join(f"{item['name']} {item['gain']:+.4g}" for item in made["worst"])
+            metric = next(iter(made["gain"])).upper()
+            yield f"least gain, {made['model']}, {metric}: {named}"

@@ -43,18 +43,19 @@ class Latent:
 class DrawnPair:
     """A sharp picture and how it is blurred. Equal seeds give equal pairs, whatever the order in which they are made.
 
-    As a pair it is always the first draw, so that it can be measured on; training asks for `crop`, or for a `latent`
-    and what is `taken` of it.
+    As a pair it is always the same draw, so that it can be measured on; training asks for `crop`, or for a `latent`
+    and what is `taken` of it. draw : its number, of the `draws` that the spec makes of each picture
     """
 
     picture: SharpPicture
     spec: Spec
     operations: Operations
+    draw: int = 0
 
     @property
     def name(self) -> str:
-        """The picture's."""
-        return self.picture.name
+        """The picture's; with the draw where there are several."""
+        return self.picture.name + (f"_draw{self.draw}" if self.spec.draws > 1 else "")
 
     @property
     def is_redrawn(self) -> bool:
@@ -86,7 +87,7 @@ class DrawnPair:
         ------
         PictureError : it cannot be read, or is too small
         """
-        first = Draw(seed=self.spec.seed, index=self.picture.index, number=0)
+        first = Draw(seed=self.spec.seed, index=self.picture.index, number=self.draw)
         return self._made(self.open(), self.spec, first)
 
     def open(self) -> Opened:

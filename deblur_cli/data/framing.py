@@ -140,7 +140,7 @@ def resize(picture: Picture, how: Resize | None) -> Picture:
     if picture.shape[:2] == (height, width):
         return picture
     size = width, height
-    if how.antialias and how.filter is not Filter.AREA:
+    if how.antialias and how.filter in (Filter.BILINEAR, Filter.BICUBIC):
         from PIL import Image
 
         resample = {Filter.BILINEAR: Image.Resampling.BILINEAR, Filter.BICUBIC: Image.Resampling.BICUBIC}
@@ -151,7 +151,8 @@ def resize(picture: Picture, how: Resize | None) -> Picture:
         return _rounded(np.stack(planes, axis=2), like=picture)
     cv2 = import_opencv()
     flags = {
-        Filter.BILINEAR: cv2.INTER_LINEAR, Filter.AREA: cv2.INTER_AREA, Filter.BICUBIC: cv2.INTER_CUBIC
+        Filter.BILINEAR: cv2.INTER_LINEAR, Filter.AREA: cv2.INTER_AREA, Filter.BICUBIC: cv2.INTER_CUBIC,
+        Filter.NEAREST: cv2.INTER_NEAREST_EXACT,
     }  # fmt: skip
     try:
         resized = cv2.resize(picture.astype(np.float32), size, interpolation=flags[how.filter])

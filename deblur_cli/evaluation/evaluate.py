@@ -1,25 +1,42 @@
-"""Restorers over pairs of pictures, measured against the sharp ones and beside the blurred input."""
+"""Restorers over pairs of pictures, measured against the sharp ones and beside the blurred input.
+
+Measuring runs in threads beside the network. A score depends on its picture alone, so the number of threads changes none.
+Only the first pictures are restored with nothing beside them: the time that is stated is theirs.
+"""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any
+from typing import Protocol as Interface
 
 import numpy as np
 import numpy.typing as npt
 
-from deblur_cli.errors import PictureError
+from deblur_cli.errors import DeblurError, MissingError, PictureError, UsageError
+from deblur_cli.evaluation.ledger import Ledger
 from deblur_cli.evaluation.measures import FloatPicture, Measure, build_measures
+from deblur_cli.evaluation.peak import watch_memory
+from deblur_cli.evaluation.protocols import Protocol
 from deblur_cli.evaluation.records import Evaluation, FailedPicture, PictureRecord, Progress
 from deblur_cli.host.declarations import Metric
 from deblur_cli.metrics.full_reference import mse
-from deblur_cli.pictures.scaling import from_integers
+from deblur_cli.pictures.scaling import from_integers, to_8_bit
 
 if TYPE_CHECKING:
     from deblur_cli.data import Pair
 
+ALONE_PICTURES, ALONE_SECONDS, ALONE_AT_LEAST = 20, 10.0, 3
+"""How many pictures are restored with nothing beside: until so many are, or have taken so long, but at least three, of
+which the first warms up."""
 
-class RestoresArrays(Protocol):
+AS_THEY_ARE = Protocol(data="", split="")
+
+
+class RestoresArrays(Interface):
     """What is evaluated: a `Restorer`, or anything else with this method."""
 
     def restore_array(self, image: FloatPicture, /) -> FloatPicture:
@@ -34,74 +51,157 @@ def evaluate(
     limit: int | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Restore the blurred picture of each pair and measure it against the sharp one.
-
-    Parameters
-    ----------
-    metrics : what to measure; the blurred input is measured as well
-    limit : number of pairs to take from the front, None for all
-    progress : called with (done, total) after each pair
-
-    Notes
-    -----
-    A pair that cannot be read, restored or measured (PictureError) becomes a failure of the evaluation, and the rest
-    goes on. Any other error ends it.
-    """
-    return evaluate_models({"": restorer}, pairs, metrics, limit=limit, progress=progress)[""]
+    """Restore the blurred picture of each pair and measure it against the sharp one; `evaluate_models` for one restorer."""
+    return evaluate_models({"": restorer}, pairs, build_measures(metrics), limit=limit, progress=progress)[""]
 
 
 def evaluate_models(
     restorers: Mapping[str, RestoresArrays],
     pairs: "Sequence[Pair]",
-    metrics: Sequence[Metric],
+    measures: Sequence[Measure],
     *,
+    protocol: Protocol = AS_THEY_ARE,
     limit: int | None = None,
+    workers: int = 1,
+    ledgers: Mapping[str, Ledger] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Evaluation]:
-    """The same for several restorers by name, reading each pair and measuring its blurred picture only once.
+    """Restore the blurred picture of each pair with several restorers by name, and measure against the sharp one.
 
-    Restoring and measuring take turns: a measurement beside it would slow the network, and its time is a result.
+    Each pair is read, and its blurred picture measured, only once.
+
+    Parameters
+    ----------
+    measures : what to measure; the blurred input is measured as well
+    protocol : how pictures are cut, restored in pieces, rounded
+    limit : number of pairs to take from the front, None for all
+    workers : threads that measure beside the network; 0 = in turns with it
+    ledgers : by name of a restorer, where its records are kept as they come, and are taken from if they are there
+    progress : called with (done, total) after each pair
+
+    Notes
+    -----
+    A pair that cannot be read or measured, and a picture that a restorer fails on, become failures of the evaluation, and
+    the rest goes on.
     """
-    measures = build_measures(metrics)
     total = len(pairs) if limit is None else min(limit, len(pairs))
-    collectors = {name: _Collector() for name in restorers}
-    for index in range(total):
-        _measure_pair(pairs[index], restorers, measures, collectors)
-        if progress is not None:
-            progress(index + 1, total)
+    collectors = {name: _Collector((ledgers or {}).get(name, Ledger(None))) for name in restorers}
+    measuring = _Measuring(measures, protocol, workers=workers)
+    with measuring:
+        for index in range(total):
+            _restore_pair(pairs[index], index, restorers, measuring, collectors, protocol)
+            measuring.collect(waiting=2 * workers)
+            if progress is not None:
+                progress(index + 1, total)
+        measuring.collect(waiting=0)
+    metrics = [measure.metric for measure in measures]
     return {name: collector.evaluation(metrics) for name, collector in collectors.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scores:
+    """What was measured of one picture. values : by metric; seconds : that it took"""
+
+    values: dict[str, float]
+    mse: float
+    seconds: float
 
 
 class _Collector:
     """The records of one restorer while they grow."""
 
-    def __init__(self) -> None:
-        self._records: list[PictureRecord] = []
-        self._failures: list[FailedPicture] = []
-        self._digest = hashlib.sha256()
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.alone: list[float] = []  # seconds of pictures that were restored with nothing beside
+        self._records: dict[int, PictureRecord] = {}
+        self._failures: dict[int, FailedPicture] = {}
+        self._digests: dict[int, str] = {}
 
-    def add(self, record: PictureRecord, digest: bytes) -> None:
-        self._records.append(record)
-        self._digest.update(digest)
+    @property
+    def wants_quiet(self) -> bool:
+        """Whether the next picture is one of those whose time is stated."""
+        done = len(self.alone)
+        return done < ALONE_AT_LEAST or (done < ALONE_PICTURES and sum(self.alone) < ALONE_SECONDS)
 
-    def fail(self, name: str, error: PictureError) -> None:
-        self._failures.append(FailedPicture(name=name, error=str(error)))
+    def opened(self, index: int, digest: str) -> None:
+        """A pair was read."""
+        self._digests[index] = digest
+
+    def add(self, index: int, record: PictureRecord) -> None:
+        """A picture was restored and measured."""
+        self._records[index] = record
+
+    def fail(self, index: int, name: str, error: Exception) -> None:
+        """A picture was not."""
+        self._failures[index] = FailedPicture(name=name, error=_reason(error))
 
     def evaluation(self, metrics: Sequence[Metric]) -> Evaluation:
+        """All of it, in the order of the pairs."""
+        digest = hashlib.sha256()
+        for index in sorted(self._records):
+            digest.update(bytes.fromhex(self._digests[index]))
         return Evaluation(
             metrics=tuple(metrics),
-            records=tuple(self._records),
-            failures=tuple(self._failures),
-            pairs_sha256=self._digest.hexdigest(),
+            records=tuple(record for _, record in sorted(self._records.items())),
+            failures=tuple(failure for _, failure in sorted(self._failures.items())),
+            pairs_sha256=digest.hexdigest(),
         )
 
 
-def _measure_pair(
+class _Measuring:
+    """Threads that measure, and the pictures that wait for them."""
+
+    def __init__(self, measures: Sequence[Measure], protocol: Protocol, *, workers: int) -> None:
+        self._measures = measures
+        self._protocol = protocol
+        self._threads = ThreadPoolExecutor(workers, "measure") if workers else None
+        self._waiting: deque[Callable[[], None]] = deque()
+
+    def __enter__(self) -> "_Measuring":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._threads is not None:
+            self._threads.shutdown(cancel_futures=True)
+
+    def start(self, picture: FloatPicture, sharp: FloatPicture) -> "Future[_Scores]":
+        """Begin to measure a picture."""
+        if self._threads is not None:
+            return self._threads.submit(self._scores, picture, sharp)
+        done: Future[_Scores] = Future()
+        try:
+            done.set_result(self._scores(picture, sharp))
+        except Exception as error:  # as a thread would keep it
+            done.set_exception(error)
+        return done
+
+    def then(self, finish: Callable[[], None]) -> None:
+        """What to do with results, in the order of these calls."""
+        self._waiting.append(finish)
+
+    def collect(self, *, waiting: int) -> None:
+        """Finish what was begun, but for the last so many."""
+        while len(self._waiting) > waiting:
+            self._waiting.popleft()()
+
+    def _scores(self, picture: FloatPicture, sharp: FloatPicture) -> _Scores:
+        start = perf_counter()
+        values = {measure.metric.name: measure.of(picture, sharp) for measure in self._measures}
+        cap = self._protocol.psnr_cap
+        if cap is not None and "psnr" in values:
+            values["psnr"] = min(values["psnr"], cap)
+        return _Scores(values=values, mse=mse(picture, sharp), seconds=perf_counter() - start)
+
+
+def _restore_pair(
     pair: "Pair",
+    index: int,
     restorers: Mapping[str, RestoresArrays],
-    measures: Sequence[Measure],
+    measuring: _Measuring,
     collectors: Mapping[str, _Collector],
+    protocol: Protocol,
 ) -> None:
+    start = perf_counter()
     try:
         blurry_8bit, sharp_8bit = pair.load()
         if blurry_8bit.shape != sharp_8bit.shape:
@@ -109,36 +209,99 @@ def _measure_pair(
                 f"cannot use the pair {pair.name}: blurred {_size(blurry_8bit)}, sharp {_size(sharp_8bit)}; "
                 "both must be of one size"
             )
-        blurry, sharp = from_integers(blurry_8bit), from_integers(sharp_8bit)
-        blurry_scores = {measure.metric.name: measure.of(blurry, sharp) for measure in measures}
+        blurry, sharp = (
+            protocol.cut(from_integers(picture), name=pair.name) for picture in (blurry_8bit, sharp_8bit)
+        )
+        target = protocol.without_border(sharp)
     except PictureError as error:
         for collector in collectors.values():
-            collector.fail(pair.name, error)
+            collector.fail(index, pair.name, error)
         return
+    reading = perf_counter() - start
     digest = _digest(pair.name, blurry_8bit, sharp_8bit)
-    mse_blurry = mse(blurry, sharp)
-    height, width = sharp.shape[:2]
+    baseline = measuring.start(protocol.without_border(blurry), target)
     for name, restorer in restorers.items():
-        try:
-            start = perf_counter()
-            restored = restorer.restore_array(blurry)
-            seconds = perf_counter() - start
-            require_numbers(restored)
-            scores = {measure.metric.name: measure.of(restored, sharp) for measure in measures}
-        except PictureError as error:
-            collectors[name].fail(pair.name, error)
+        collector = collectors[name]
+        collector.opened(index, digest)
+        kept = collector.ledger.find(index, digest)
+        if kept is not None:
+            collector.add(index, kept)
             continue
+        alone = collector.wants_quiet
+        if alone:
+            measuring.collect(waiting=0)
+            baseline.exception()  # waits
+        try:
+            restored = _restore(restorer, blurry, protocol)
+        except (MissingError, UsageError):
+            raise  # not about this picture
+        except Exception as error:  # a stranger's network may raise anything; the others go on
+            collector.fail(index, pair.name, error)
+            continue
+        if alone:
+            collector.alone.append(restored.seconds)
+        scores = measuring.start(protocol.rounded(protocol.without_border(restored.picture)), target)
+        facts = {
+            "name": pair.name, "width": sharp.shape[1], "height": sharp.shape[0], "alone": alone,
+            "seconds": restored.network_seconds, "end_to_end": reading + restored.seconds, "peak_bytes": restored.peak_bytes,
+        }  # fmt: skip
+        measuring.then(_finisher(collector, index, digest, facts, baseline, scores))
+
+
+def _finisher(
+    collector: _Collector,
+    index: int,
+    digest: str,
+    facts: dict[str, Any],
+    baseline: "Future[_Scores]",
+    scores: "Future[_Scores]",
+) -> Callable[[], None]:
+    def finish() -> None:
+        try:
+            before, after = baseline.result(), scores.result()
+        except PictureError as error:
+            collector.fail(index, facts["name"], error)
+            return
         record = PictureRecord(
-            name=pair.name,
-            width=width,
-            height=height,
-            blurry=blurry_scores,
-            restored=scores,
-            mse_blurry=mse_blurry,
-            mse_restored=mse(restored, sharp),
-            seconds=seconds,
+            **facts,
+            blurry=before.values,
+            restored=after.values,
+            mse_blurry=before.mse,
+            mse_restored=after.mse,
+            metric_seconds=after.seconds,
         )
-        collectors[name].add(record, digest)
+        collector.add(index, record)
+        collector.ledger.add(index, digest, record)
+
+    return finish
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Restored:
+    """A restored picture. seconds : from picture to 8-bit picture; network_seconds : of the network alone"""
+
+    picture: FloatPicture
+    seconds: float
+    network_seconds: float
+    peak_bytes: int | None
+
+
+def _restore(restorer: RestoresArrays, blurry: FloatPicture, protocol: Protocol) -> _Restored:
+    network_seconds = 0.0
+    with watch_memory(getattr(restorer, "device", None)) as memory:
+        start = perf_counter()
+        restored = np.empty_like(blurry)
+        for box in protocol.boxes(*blurry.shape[:2]):
+            before = perf_counter()
+            piece = restorer.restore_array(np.ascontiguousarray(blurry[box]))
+            network_seconds += getattr(restorer, "network_seconds", perf_counter() - before)
+            restored[box] = piece
+        require_numbers(restored)
+        to_8_bit(restored)  # the last step of those that a user waits for
+        seconds = perf_counter() - start
+    return _Restored(
+        picture=restored, seconds=seconds, network_seconds=network_seconds, peak_bytes=memory.peak_bytes
+    )
 
 
 def require_numbers(restored: FloatPicture) -> None:
@@ -153,12 +316,18 @@ def require_numbers(restored: FloatPicture) -> None:
         )
 
 
-def _digest(name: str, *pictures: npt.NDArray[np.uint8]) -> bytes:
-    digest = hashlib.sha256(name.encode())
+def _reason(error: Exception) -> str:
+    if isinstance(error, DeblurError):
+        return str(error)
+    return f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
+
+
+def _digest(name: str, *pictures: npt.NDArray[np.uint8]) -> str:
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape"))
     for picture in pictures:
         digest.update(str(picture.shape).encode())
         digest.update(np.ascontiguousarray(picture).data)
-    return digest.digest()
+    return digest.hexdigest()
 
 
 def _size(picture: npt.NDArray[np.uint8]) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from time import perf_counter
 
 import torch
 from torch import Tensor, nn
@@ -34,12 +35,15 @@ class WindowCaller:
     network : maps (B, 3, H, W) float32 in its range to the same. Moved to the device
     signed : its range is [-1, 1], not [0, 1]
     label : how messages name it
+
+    `seconds` counts the time that the network itself takes, from picture to picture on its device.
     """
 
     def __init__(self, network: nn.Module, *, device: torch.device, signed: bool, label: str) -> None:
         self.network = network.to(device)
         self.device = device
         self.label = label
+        self.seconds = 0.0
         self._signed = signed
         self._modules: dict[torch.dtype, nn.Module] = {}
 
@@ -54,7 +58,12 @@ class WindowCaller:
             memory_format=torch.channels_last if self.device.type == "cpu" else torch.contiguous_format
         )
         with torch.inference_mode():
-            y: Tensor = self.module_for(dtype)(x)
+            module = self.module_for(dtype)
+            self._wait()
+            start = perf_counter()
+            y: Tensor = module(x)
+            self._wait()
+            self.seconds += perf_counter() - start
             if y.shape != x.shape:
                 raise PictureError(
                     f"model {self.label} made {tuple(y.shape)} of {tuple(x.shape)}; see what is wrong with: deblur plugins check"
@@ -66,6 +75,11 @@ class WindowCaller:
                 y = y.mean(dim=1, keepdim=True)
         restored: FloatPixels = y[0].permute(1, 2, 0).cpu().numpy()
         return restored
+
+    def _wait(self) -> None:
+        """Until the device has done what it was given: else its time would count as somebody else's."""
+        if self.device.type != "cpu":
+            torch.accelerator.synchronize(self.device)
 
     def module_for(self, dtype: torch.dtype) -> nn.Module:
         """What takes and returns float32 and computes in `dtype`: the network's own way, else autocast."""

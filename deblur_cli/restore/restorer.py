@@ -166,6 +166,16 @@ class Restorer:
         return bool(PictureStatistics(self._call.network))
 
     @property
+    def num_parameters(self) -> int:
+        """Trainable scalars of the network."""
+        return sum(parameter.numel() for parameter in self._call.network.parameters())
+
+    @property
+    def network_seconds(self) -> float:
+        """What the network itself took of the time of the last picture."""
+        return self._call.seconds
+
+    @property
     def dtype(self) -> str:
         """Name of the precision that 8-bit pictures run in, such as "bfloat16"."""
         return self._precision.name
@@ -332,6 +342,7 @@ class Restorer:
         scale = scale_of(image.dtype)
         dtype = self._dtype(image.dtype)
         restored = np.empty((area.height, area.width, image.shape[2]), image.dtype)
+        self._call.seconds = 0.0
         non_finite = 0
 
         wanted = told_statistics(self.geometry, self._planner.request)

@@ -1,0 +1,113 @@
+"""Evaluations as records: JSON objects that say what was measured, on what, how and by what, and that can be kept.
+
+What `deblur eval --json` prints a line of, and `deblur results` makes tables of.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from deblur_cli import __version__
+from deblur_cli.evaluation.protocols import Conditions
+from deblur_cli.evaluation.records import Evaluation
+from deblur_cli.host.declarations import Reported
+from deblur_cli.pictures import atomic_write
+from deblur_cli.restore.restorer import Restorer
+from deblur_cli.weights import Source, file_sha256, read_header
+
+SCHEMA = 1
+
+
+def make_record(
+    found: Evaluation,
+    conditions: Conditions,
+    *,
+    source: Source,
+    restorer: Restorer,
+    settings: Mapping[str, Any],
+) -> dict[str, Any]:
+    """One model under one protocol, as plain values.
+
+    Parameters
+    ----------
+    settings : how the restorer was asked to work, such as its tiles
+    """
+    reported = find_reported(source, conditions)
+    return {
+        "schema": SCHEMA,
+        **identity(source),
+        "parameters": restorer.num_parameters,
+        "kmacs_per_pixel": source.model.facts.kmacs_per_pixel if _is_default(source) else None,
+        "steps": None if source.path is None else read_header(source.path).steps,
+        "protocol": conditions.as_json(),
+        "metrics": {metric.name: metric.summary for metric in found.metrics},
+        **found.summary().as_json(),
+        "reported": None if reported is None else _reported(reported),
+        "pairs_sha256": found.pairs_sha256,
+        "run": {**_run(restorer, found), **settings},
+        "failures": [{"name": failure.name, "error": failure.error} for failure in found.failures],
+    }
+
+
+def identity(source: Source) -> dict[str, Any]:
+    """Which network with which weights."""
+    return {
+        "model": source.label,
+        "network": source.model.name,
+        "tag": source.tag,
+        "options": dict(source.options),
+        "weights_sha256": None if source.path is None else file_sha256(source.path),
+    }
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> Path:
+    """Keep a record as FOLDER/MODEL.PROTOCOL.HASH.json, in place of an earlier one of that name; returns the path."""
+    protocol = record["protocol"]
+    words = (record["model"], protocol["name"] or f"{protocol['data']}-{protocol['split']}", protocol["hash"])
+    name = ".".join(re.sub(r"[^\w.+-]+", "-", word).strip("-.") for word in words)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
+    with atomic_write(path) as part:
+        part.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    return path
+
+
+def find_reported(source: Source, conditions: Conditions) -> Reported | None:
+    """What a report prints for this network under this protocol, if it does."""
+    for reported in source.model.reported:
+        same = source.model.resolve_options(reported.options) == dict(source.options)
+        if same and reported.protocol == conditions.protocol.name:
+            return reported
+    return None
+
+
+def _reported(reported: Reported) -> dict[str, Any]:
+    return {
+        "scores": dict(reported.scores),
+        "blurry": dict(reported.blurry),
+        "where": reported.where,
+        "note": reported.note,
+    }
+
+
+def _is_default(source: Source) -> bool:
+    return dict(source.options) == source.model.resolve_options({})
+
+
+def _run(restorer: Restorer, found: Evaluation) -> dict[str, Any]:
+    """What belongs to the machine rather than to the data or the model."""
+    sizes = {(record.height, record.width) for record in found.records}
+    exact = {restorer.plan(height, width, pixels=np.float32).exact for height, width in sizes}
+    return {
+        "device": str(restorer.device),
+        "dtype": restorer.dtype_for(np.float32),
+        "tiling": None if not exact else "exact" if all(exact) else "approximate",
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "deblur_cli": __version__,
+    }
