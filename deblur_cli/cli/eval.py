@@ -382,10 +382,16 @@ def _output(
 ) -> None:
     """Tables, one a protocol, in the forms asked for; on stdout for people unless something else goes there."""
     from deblur_cli.cli.show_table import show_table
-    from deblur_cli.evaluation.score_tables import by_protocol, score_table
+    from deblur_cli.evaluation.breakdown import sigma_table
+    from deblur_cli.evaluation.score_tables import by_pairs, by_protocol, score_table
     from deblur_cli.evaluation.typeset import as_csv, as_latex, as_markdown
 
-    tables = [score_table(same, host.metrics) for same in by_protocol(records)]
+    tables = [
+        table
+        for same in by_protocol(records)
+        for table in (score_table(same, host.metrics), *map(sigma_table, by_pairs(same)))
+        if table is not None
+    ]
     written = {csv: as_csv, markdown: as_markdown, latex: as_latex}
     for where, form in written.items():
         if where is not None:

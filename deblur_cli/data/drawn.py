@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from deblur_cli.blur.borders import Border, Window
 from deblur_cli.blur.light import decode, encode
-from deblur_cli.blur.pipeline import Operations, Streams, apply_steps, draw_steps, expose, halves
+from deblur_cli.blur.pipeline import Operations, Streams, apply_steps, as_records, draw_steps, expose, halves
 from deblur_cli.blur.randomness import generator
 from deblur_cli.blur.spec import Redraw, Spec, margin, reach
 from deblur_cli.data.framing import smallest
@@ -89,6 +89,19 @@ class DrawnPair:
         """
         first = Draw(seed=self.spec.seed, index=self.picture.index, number=self.draw)
         return self._made(self.open(), self.spec, first)
+
+    def drawn(self) -> dict[str, float]:
+        """The numbers that were drawn for the blur of this pair, by step and parameter, such as "gaussian.sigma"."""
+        streams: Streams = partial(
+            generator, self.spec.seed, index=self.picture.index, draw=self.draw)
+        steps = draw_steps(self.spec, self.operations, streams=streams, number=self.draw)
+        records = as_records(steps, light=self.spec.light, key=(0, 0), kernels={})
+        return {
+            f"{record['op']}.{name}": float(value)
+            for record in records
+            for name, value in record.get("params", {}).items()
+            if isinstance(value, int | float) and not isinstance(value, bool)
+        }
 
     def open(self) -> Opened:
         """The sharp picture, read and resized, to be cropped many times. Raises PictureError where it cannot be read."""

@@ -16,6 +16,7 @@ from typing import Protocol as Interface
 import numpy as np
 import numpy.typing as npt
 
+from deblur_cli.data.drawn import DrawnPair
 from deblur_cli.errors import DeblurError, MissingError, PictureError, UsageError
 from deblur_cli.evaluation.ledger import Ledger
 from deblur_cli.evaluation.measures import FloatPicture, Measure, build_measures
@@ -243,6 +244,7 @@ def _restore_pair(
         scores = measuring.start(protocol.rounded(protocol.without_border(restored.picture)), target)
         facts = {
             "name": pair.name, "width": sharp.shape[1], "height": sharp.shape[0], "alone": alone,
+            "drawn": pair.drawn() if isinstance(pair, DrawnPair) else {},
             "seconds": restored.network_seconds, "end_to_end": reading + restored.seconds, "peak_bytes": restored.peak_bytes,
         }  # fmt: skip
         measuring.then(_finisher(collector, index, digest, facts, baseline, scores))

@@ -209,7 +209,7 @@ def bind(
     count = len(pairs) if limit is None else min(limit, len(pairs))
     digest = hashlib.sha256()
     for index in range(count):
-        digest.update(pairs[index].name.encode("utf-8", "surrogateescape") + b"\n")
+        digest.update(pairs[index].name.encode("utf-8", "surrogateescape") + b"\0")
     return Conditions(
         protocol=protocol,
         spec_sha256="" if spec is None else _digest(tomllib.loads(spec.text)),  # without comments and layout
@@ -281,7 +281,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
             name="reds-s0-512",
             summary="REDS' official validation part at 512x288, restored in 12 pieces",
             data="reds",
-            split="val",
+            split="test",
             preset="reds-s0-512",
             pieces=(128, 96),
             expected=3_000,
@@ -290,7 +290,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
             name="reds-s0-256",
             summary="REDS' official validation part at 256x144, restored in 12 pieces",
             data="reds",
-            split="val",
+            split="test",
             preset="reds-s0-256",
             pieces=(64, 48),
             expected=3_000,

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from deblur_cli import __version__
+from deblur_cli.evaluation.breakdown import by_sigma
 from deblur_cli.evaluation.protocols import Conditions
 from deblur_cli.evaluation.records import Evaluation
 from deblur_cli.host.declarations import Reported
@@ -47,6 +48,7 @@ def make_record(
         "protocol": conditions.as_json(),
         "metrics": {metric.name: metric.summary for metric in found.metrics},
         **found.summary().as_json(),
+        "by_sigma": by_sigma(found.records),
         "reported": None if reported is None else _reported(reported),
         "pairs_sha256": found.pairs_sha256,
         "run": {**_run(restorer, found), **settings},

@@ -1,8 +1,8 @@
 """What an evaluation found, picture by picture and in sum, as frozen values that turn into JSON."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import median, stdev
 from typing import Any
 
@@ -24,6 +24,7 @@ class PictureRecord:
     metric_seconds : wall time of measuring the restored picture
     alone : whether nothing was measured beside it, so that the times count
     peak_bytes : most memory while it was restored; None where the system does not tell
+    drawn : the numbers drawn for its blur, by step and parameter, where it was made for this
     """
 
     name: str
@@ -38,6 +39,7 @@ class PictureRecord:
     metric_seconds: float
     alone: bool
     peak_bytes: int | None = None
+    drawn: Mapping[str, float] = field(default_factory=dict)
 
     def gain(self, metric: Metric) -> float:
         """What restoring changed; infinite where one of the two is."""
@@ -56,6 +58,7 @@ class PictureRecord:
             "identical_restored": self.mse_restored == 0,
             "seconds": round(self.seconds, 6),
             "end_to_end": round(self.end_to_end, 6),
+            **({"drawn": dict(self.drawn)} if self.drawn else {}),
         }
 
 
