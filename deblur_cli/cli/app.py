@@ -24,6 +24,7 @@ class Deblur(Group):
         "train": Entry(function="deblur_cli.cli.train:train", panel=_TRAIN),
         "curves": Entry(function="deblur_cli.cli.curves:curves", panel=_TRAIN),
         "eval": Entry(function="deblur_cli.cli.eval:eval", panel=_TRAIN),
+        "results": Entry(function="deblur_cli.cli.results:results", panel=_TRAIN),
         "make-dataset": Entry(function="deblur_cli.cli.make_dataset:make_dataset", panel=_TRAIN),
         "datasets": Entry(function="deblur_cli.cli.datasets:datasets", panel=_TRAIN),
         "release": Entry(function="deblur_cli.cli.release:release", panel=_TRAIN),

@@ -2,7 +2,8 @@
 
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from deblur_cli.cli import console
@@ -13,8 +14,22 @@ if TYPE_CHECKING:
 _GAP = 4  # columns of the terminal that a border and its blanks take, at most
 
 
-def show_table(table: "Table", *, notes: bool = True) -> None:
-    """Print a table; one that is wider than the terminal comes in parts, each with the first column."""
+def show_tables(tables: "Sequence[Table]") -> None:
+    """Print tables one below the other; notes that several have are said once, at the end."""
+    counts = Counter(note for table in tables for note in table.notes)
+    common = [note for note, count in counts.items() if count > 1]
+    for table in tables:
+        show_table(table, but=common)
+        console.result("")
+    for note in common:
+        console.result(note)
+
+
+def show_table(table: "Table", *, but: Collection[str] = ()) -> None:
+    """Print a table with its notes; one that is wider than the terminal comes in parts, each with the first column.
+
+    but : notes that are left out
+    """
     from deblur_cli.evaluation.typeset import as_text
 
     titles, rows = as_text(table)
@@ -27,8 +42,8 @@ def show_table(table: "Table", *, notes: bool = True) -> None:
             [[row[column] for column in part] for row in rows],
             numbers=[table.columns[column].number for column in part],
         )
-    if notes:
-        for note in (*table.notes, *(("*: the best of its column",) if table.best() else ())):
+    for note in (*table.notes, *(("*: the best of its column",) if table.best() else ())):
+        if note not in but:
             console.result(note)
 
 

@@ -112,9 +112,9 @@ def cross_table(records: Sequence[Record], name: str, metrics: Mapping[str, Metr
         if len(sections) > 1
         else "in brackets: the gain over the blurred input"
     )
-    notes += _weights(records, labels)
+    notes += weights_notes(records, labels)
     return Table(
-        title=f"{_title(name, declared)} over data sets",
+        title=f"{metric_title(name, declared)} over data sets",
         columns=tuple(columns),
         rows=tuple(rows),
         notes=tuple(notes),
@@ -173,7 +173,7 @@ class _Shown:
         higher = None if self._metric is None else self._metric.higher_is_better
         columns = [
             Column(
-                title=_title(self._name, self._metric),
+                title=metric_title(self._name, self._metric),
                 name=f"{self._name}_restored",
                 higher_is_better=higher,
             ),
@@ -251,7 +251,7 @@ def _costs(record: Record) -> list[Cell]:
 
 def _notes(records: Sequence[Record], labels: Mapping[int, str]) -> list[str]:
     """Weights, times, what reports say, what failed."""
-    notes = _weights(records, labels)
+    notes = weights_notes(records, labels)
     for record in records:
         reported = _reported(record)
         if reported:
@@ -276,7 +276,7 @@ def _notes(records: Sequence[Record], labels: Mapping[int, str]) -> list[str]:
     return notes
 
 
-def _weights(records: Iterable[Record], labels: Mapping[int, str]) -> list[str]:
+def weights_notes(records: Iterable[Record], labels: Mapping[int, str]) -> list[str]:
     """By which files the models are known."""
     known = dict.fromkeys(
         f"{labels[id(record)]} {record['weights_sha256'][:12]}"
@@ -286,7 +286,7 @@ def _weights(records: Iterable[Record], labels: Mapping[int, str]) -> list[str]:
     return [f"weights, by SHA-256: {', '.join(known)}"] if known else []
 
 
-def _title(name: str, metric: Metric | None) -> str:
+def metric_title(name: str, metric: Metric | None) -> str:
     """Name and unit, as a column's title."""
     return f"{name.upper()} {metric.unit}".strip() if metric else name.upper()
 

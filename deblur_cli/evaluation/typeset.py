@@ -70,7 +70,7 @@ class Table:
                 raise ValueError(f"row {number} has {len(row.cells)} cells for {len(self.columns)} columns")
 
     def best(self) -> frozenset[tuple[int, int]]:
-        """Row and column of each best value below a baseline; of those that look alike, all. Where one stands alone, none."""
+        """Row and column of each best value below a baseline; of those that look alike, all, unless none is worse."""
         return frozenset(
             (row, column)
             for section in self._sections()
@@ -96,10 +96,11 @@ class Table:
             for row in rows
             if (value := self.rows[row].cells[column].value) is not None
         }
-        if len(cells) < 2:
+        if not cells:
             return []
         best, _ = (max if higher else min)(cells.values(), key=lambda item: item[1])
-        return [row for row, (cell, _) in cells.items() if cell.figure == best.figure]
+        alike = [row for row, (cell, _) in cells.items() if cell.figure == best.figure]
+        return alike if len(alike) < len(cells) else []
 
 
 def as_text(table: Table) -> tuple[list[str], list[list[str]]]:

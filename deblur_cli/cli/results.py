@@ -1,0 +1,207 @@
+"""`deblur results`: tables, CSV files and plots of the evaluations that --record kept."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deblur_cli.cli import console
+from deblur_cli.cli.options import Json, Quiet, Verbose
+from deblur_cli.errors import PictureError, UsageError
+
+if TYPE_CHECKING:
+    from deblur_cli.evaluation.score_tables import Record
+    from deblur_cli.evaluation.typeset import Table
+    from deblur_cli.host.declarations import Metric
+
+_CROSSED = ("psnr", "ssim")
+"""Metrics of the tables over data sets, unless the user names others."""
+
+
+def results(
+    records: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[RECORD...]",
+            help="Records of deblur eval, or folders of them. Default: the folder records.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Write one CSV a data set there, a line a model and protocol.",
+            show_default=False,
+        ),
+    ] = None,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metrics",
+            metavar="NAME...",
+            help="What the tables show. Default: all that was measured; over data sets psnr ssim.",
+            show_default=False,
+        ),
+    ] = None,
+    deviations: Annotated[
+        bool, typer.Option("--std", help="Show standard deviations over the pictures behind the means.")
+    ] = False,
+    markdown: Annotated[
+        Path | None,
+        typer.Option("--markdown", metavar="FILE", help="Write the tables as Markdown.", show_default=False),
+    ] = None,
+    latex: Annotated[
+        Path | None,
+        typer.Option(
+            "--latex", metavar="FILE", help="Write the tables as LaTeX (booktabs).", show_default=False
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot",
+            metavar="FILE",
+            help="Draw scores against what the networks cost: .png, .svg or .pdf.",
+            show_default=False,
+        ),
+    ] = None,
+    against: Annotated[
+        str, typer.Option("--against", metavar="macs|parameters|seconds", help="The cost in the plot.")
+    ] = "macs",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the outputs that exist.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Make tables of evaluations that deblur eval --record kept.
+
+    One table for each protocol, since scores of different ones do not compare; then models over data sets.
+    Of several records of one model, weights and protocol the newest counts. A file that holds no record is named,
+    and the rest goes on: the exit code is 1 then.
+
+    Examples:
+
+        deblur results records/ -o results/
+
+        deblur results records/ --metrics psnr ssim --latex tables.tex --plot scores.pdf
+    """
+    from deblur_cli.cli.show_table import show_tables
+    from deblur_cli.evaluation.results import by_data, flat_rows, newest, other_pixels, read_records
+    from deblur_cli.evaluation.score_plots import Cost
+    from deblur_cli.evaluation.score_tables import measured
+    from deblur_cli.evaluation.tables import write_table
+    from deblur_cli.evaluation.typeset import as_latex, as_markdown
+    from deblur_cli.host.manager import Host
+    from deblur_cli.pictures.plotting import FORMATS
+
+    if against not in tuple(Cost):
+        raise UsageError(f"--against {against}: choose one of {', '.join(Cost)}")
+    format = "png" if plot is None else plot.suffix.lower().removeprefix(".")
+    if format not in FORMATS:
+        raise UsageError(f"--plot {plot}: the name must end in {' or '.join(f'.{name}' for name in FORMATS)}")
+    paths = records or [Path("records")]
+    found, unusable = read_records(paths)
+    for item in unusable:
+        console.error(f"{item.path}: {item.why}")
+    if unusable:
+        console.error(
+            f"{len(unusable)} of {len({item.path for item in found}) + len(unusable)} files hold no record"
+        )
+    if not found:
+        raise PictureError(
+            f"no record in {', '.join(map(str, paths))}; deblur eval --record FOLDER keeps one for each model and protocol"
+        )
+    kept, notes = newest(found)
+    for note in notes:
+        console.note(note)
+    for warning in other_pixels(kept):
+        console.warn(warning)
+    _require_measured(metrics or (), measured(kept))
+    sets = by_data(kept)
+    files = {} if output is None else {output / f"{name}.csv": same for name, same in sets.items()}
+    inputs = {os.path.realpath(item.path) for item in found}
+    for target in (*files, *(path for path in (markdown, latex, plot) if path is not None)):
+        _require_free(target, inputs, overwrite=overwrite)
+    tables = list(_tables(kept, Host.discover().metrics, metrics or (), deviations=deviations))
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+    for target, same in files.items():
+        write_table(target, flat_rows(same))
+    _write(markdown, tables, as_markdown)
+    _write(latex, tables, as_latex)
+    if plot is not None:
+        _draw(kept, plot, metrics or (), against=against, format=format, overwrite=overwrite)
+    if json:
+        for row in flat_rows(kept):
+            console.json_line(row)
+    else:
+        show_tables(tables)
+    for target in (*files, *(path for path in (markdown, latex, plot) if path is not None)):
+        console.note(f"written: {target}")
+    return 1 if unusable else 0
+
+
+def _require_measured(chosen: Sequence[str], known: Sequence[str]) -> None:
+    for name in chosen:
+        if name not in known:
+            swallowed = "; records stand before --metrics, or after --" if os.path.lexists(name) else ""
+            raise UsageError(f"--metrics {name}: no record has it; they have {', '.join(known)}{swallowed}")
+
+
+def _require_free(target: Path, inputs: set[str], *, overwrite: bool) -> None:
+    if os.path.realpath(target) in inputs:
+        raise UsageError(f"{target} is one of the records; choose another name")
+    if target.exists() and not overwrite:
+        raise UsageError(f"{target} exists already; replace it with --overwrite, or choose another name")
+
+
+def _tables(
+    records: "Sequence[Record]", metrics: "Mapping[str, Metric]", chosen: Sequence[str], *, deviations: bool
+) -> "Iterator[Table]":
+    """One a protocol and pixels, then one a metric where there are several sets of data."""
+    from deblur_cli.evaluation.score_tables import by_pairs, by_protocol, cross_table, measured, score_table
+
+    for same in by_protocol(records):
+        for section in by_pairs(same):
+            if measured(section, chosen):
+                yield score_table(section, metrics, chosen=chosen, deviations=deviations)
+    if len({record["protocol"]["data"] for record in records}) > 1:
+        for name in measured(records, chosen or _CROSSED):
+            yield cross_table(records, name, metrics)
+
+
+def _write(target: Path | None, tables: "Sequence[Table]", form: "Callable[[Table], str]") -> None:
+    from deblur_cli.pictures import atomic_write
+
+    if target is not None:
+        with atomic_write(target) as part:
+            part.write_text("\n".join(map(form, tables)), encoding="utf-8")
+
+
+def _draw(
+    records: "Sequence[Record]",
+    target: Path,
+    chosen: Sequence[str],
+    *,
+    against: str,
+    format: str,
+    overwrite: bool,
+) -> None:
+    from deblur_cli.evaluation.score_plots import Cost, draw_scores
+    from deblur_cli.evaluation.score_tables import measured
+    from deblur_cli.host.manager import Host
+
+    draw_scores(
+        records,
+        target,
+        Host.discover().metrics,
+        metric=measured(records, chosen)[0],
+        against=Cost(against),
+        format=format,
+        overwrite=overwrite,
+    )

@@ -1,0 +1,338 @@
+"""`deblur results`: tables, CSV files and plots of kept records; broken and foreign files are named and counted."""
+
+import csv
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from evaluation_records import record
+from PIL import Image
+
+REPORTED = {
+    "scores": {"psnr": 33.52},
+    "blurry": {"psnr": 24.67},
+    "where": "A report, table 3",
+    "note": "other pictures",
+}
+
+
+def keep(folder: Path, name: str, made: object, *, age: float = 0) -> Path:
+    """Write a record, as old as so many seconds."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    path.write_text(made if isinstance(made, str) else json.dumps(made))
+    os.utime(path, (1_700_000_000 - age, 1_700_000_000 - age))
+    return path
+
+
+def on_reds(model: str, **others: Any) -> dict[str, Any]:
+    return record(model, data="reds", protocol="reds-s2", hash="11111111", **others)
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Path:
+    """Two models on one set of data, one of them on another one, too."""
+    folder = tmp_path / "records"
+    keep(
+        folder, "a.json", record("rednet30.photo", restored={"psnr": 26.25, "ssim": 0.75}, reported=REPORTED)
+    )
+    keep(folder, "b.json", record("unet16.photo", restored={"psnr": 27.0, "ssim": 0.7}, kmacs_per_pixel=35.4,
+                                  parameters=482_067))  # fmt: skip
+    keep(folder, "c.json", on_reds("rednet30.photo", restored={"psnr": 29.0}))
+    return folder
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def line_of(text: str, start: str) -> list[str]:
+    """The words of the first line that begins so, after that."""
+    return next(line for line in text.splitlines() if line.startswith(start)).removeprefix(start).split()
+
+
+def test_a_csv_for_each_set_of_data(run, records: Path, tmp_path: Path) -> None:
+    done = run("results", records, "-o", tmp_path / "out")
+    assert done.code == 0, done.err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["gopro.csv", "reds.csv"]
+    first, second = rows_of(tmp_path / "out" / "gopro.csv")
+    kept = json.loads((records / "a.json").read_text())
+    assert {name: first[name] for name in ("model", "network", "tag", "parameters", "kmacs_per_pixel")} == {
+        "model": "rednet30.photo", "network": "rednet30", "tag": "photo", "parameters": "1076739", "kmacs_per_pixel": "1071.0",
+    }  # fmt: skip
+    assert (first["protocol"], first["protocol_hash"]) == ("gopro-full", "0a1b2c3d")
+    assert first["weights_sha256"] == kept["weights_sha256"][:12]
+    assert (first["pictures"], first["failed"]) == ("11", "0")
+    assert (first["psnr_restored"], first["psnr_blurry"], first["psnr_gain"]) == ("26.25", "25.0", "1.25")
+    assert (first["pooled_psnr_restored"], first["identical_restored"]) == ("26.75", "0")
+    assert (first["seconds_per_picture"], first["device"], first["dtype"]) == ("0.51234", "cpu", "float32")
+    assert (first["psnr_reported"], first["reported_in"]) == ("33.52", "A report, table 3")
+    assert (second["model"], second["psnr_reported"]) == ("unet16.photo", "")
+    (reds,) = rows_of(tmp_path / "out" / "reds.csv")
+    assert "ssim_restored" not in reds
+
+
+def test_the_tables_one_a_protocol_and_one_over_data_sets(run, records: Path) -> None:
+    out = run("results", records).out
+    assert [line for line in out.splitlines() if re.fullmatch(r"\S+#\w+", line)] == [
+        "gopro-full#0a1b2c3d", "reds-s2#11111111",
+    ]  # fmt: skip
+    assert line_of(out, "blurred input")[:2] == ["25.00", "24.67"]
+    assert line_of(out, "rednet30.photo")[:3] == ["26.25", "+1.25", "33.52"]
+    assert line_of(out, "unet16.photo")[:2] == ["27.00*", "+2.00"]
+    crossed = out[out.index("PSNR dB over data sets") :]
+    assert line_of(crossed, "model") == ["gopro", "(gopro-full#0a1b2c3d)", "reds", "(reds-s2#11111111)"]
+    assert line_of(crossed, "rednet30.photo") == ["26.25", "(+1.25)", "29.00", "(+4.00)"]
+    assert out.count("PSNR: mean over the pictures where it is finite") == 1, (
+        "what holds for all is said once"
+    )
+
+
+def test_one_set_of_data_needs_no_table_over_them(run, records: Path) -> None:
+    assert "over data sets" not in run("results", records / "a.json", records / "b.json").out
+
+
+def test_scores_of_two_protocols_of_one_data_set_stand_in_two_tables_and_one_csv(run, tmp_path: Path) -> None:
+    for hash, value in (("aaaaaaaa", 26.0), ("bbbbbbbb", 28.0)):
+        keep(tmp_path / "r", f"{hash}.json", record(restored={"psnr": value}, hash=hash))
+    done = run("results", tmp_path / "r", "-o", tmp_path / "out")
+    assert done.out.count("blurred input") == 2
+    assert "*" not in done.out
+    assert [row["protocol_hash"] for row in rows_of(tmp_path / "out" / "gopro.csv")] == [
+        "aaaaaaaa",
+        "bbbbbbbb",
+    ]
+
+
+def test_the_newest_of_two_records_counts_and_a_note_says_so(run, tmp_path: Path) -> None:
+    old = keep(tmp_path / "old", "a.json", record(restored={"psnr": 20.0}), age=100)
+    new = keep(tmp_path / "new", "a.json", record(restored={"psnr": 26.0}))
+    for order in ((old, new), (new, old)):
+        done = run("results", *order)
+        assert done.code == 0
+        assert line_of(done.out, "rednet30.photo")[0] == "26.00"
+        assert f"the newest of 2 records is taken, {new}; not {old}" in done.err
+
+
+def test_other_weights_of_one_label_are_another_model(run, tmp_path: Path) -> None:
+    for word in ("one", "two"):
+        keep(tmp_path / "r", f"{word}.json", record(restored={"psnr": 26.0}, weights=word))
+    out = run("results", tmp_path / "r").out
+    assert len(re.findall(r"^rednet30\.photo \(\w{10}\) ", out, re.MULTILINE)) == 2
+
+
+def test_other_pixels_under_one_hash_are_warned_of_and_stand_apart(run, tmp_path: Path) -> None:
+    keep(tmp_path / "r", "a.json", record("a", restored={"psnr": 26.0}))
+    keep(tmp_path / "r", "b.json", record("b", restored={"psnr": 29.0}, pairs="others", failed=1))
+    done = run("results", tmp_path / "r")
+    assert "gopro-full#0a1b2c3d: models measured different pixels" in done.err
+    assert "scores stand apart: a; b" in done.err
+    assert done.out.count("blurred input") == 2
+    assert "b: 1 of 12 pictures failed" in done.out
+
+
+WHOLE = record(restored={"psnr": 26.0})
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ('{"schema": 1,', "no JSON: Expecting property name"),
+        ("", "no JSON"),
+        ('{"a": 1}', "JSON, but no record of deblur eval"),
+        ("[1, 2]", "JSON, but no record of deblur eval"),
+        ("[" * 100_000, "recursion"),
+        (WHOLE | {"schema": 2}, "a record of schema 2, from a newer deblur; this one knows 1"),
+        (WHOLE | {"protocol": None}, "a record without its protocol"),
+        (WHOLE | {"protocol": {"data": "gopro"}}, "'hash' is missing or not a text"),
+        (WHOLE | {"pictures": "11"}, "'pictures' is missing or not a count"),
+        (WHOLE | {"pictures": True}, "'pictures' is missing or not a count"),
+        (WHOLE | {"restored": {"psnr": "26"}}, "'restored' is missing or not scores by metric"),
+        (
+            json.dumps(WHOLE | {"restored": {"psnr": float("nan")}}),
+            "'restored' is missing or not scores by metric",
+        ),
+        (WHOLE | {"blurry": {}}, "'blurry' is missing or not of all metrics"),
+        (WHOLE | {"seconds_per_picture": "fast"}, "'seconds_per_picture' is missing or not a number or null"),
+        (WHOLE | {"weights_sha256": 5}, "'weights_sha256' is missing or not a text or null"),
+        (
+            WHOLE | {"reported": {"scores": {"psnr": "x"}, "where": "w"}},
+            "'reported' is missing or not of scores",
+        ),
+        ({name: value for name, value in WHOLE.items() if name != "gain"}, "'gain' is missing"),
+    ],
+)
+def test_what_is_no_record_is_named_and_counted_and_the_rest_goes_on(
+    run, records: Path, content: object, why: str
+) -> None:
+    path = keep(records, "odd.json", content)
+    done = run("results", records)
+    assert done.code == 1
+    (line,) = [line for line in done.err.splitlines() if str(path) in line]
+    assert why in line
+    assert "1 of 4 files hold no record" in done.err
+    assert line_of(done.out, "unet16.photo")[0] == "27.00*"
+
+
+def test_bytes_that_are_no_text_are_no_record(run, records: Path) -> None:
+    (records / "odd.json").write_bytes(b"\x89PNG\xff\xfe")
+    done = run("results", records)
+    assert done.code == 1
+    assert f"{records / 'odd.json'}: no JSON: not even text" in done.err
+
+
+def test_where_there_is_no_record_at_all_that_is_said(run, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = run("results", tmp_path / "empty", tmp_path / "missing.json")
+    assert done.code == 1
+    assert f"{tmp_path / 'empty'}: the folder holds no *.json" in done.err
+    assert f"{tmp_path / 'missing.json'}: no such file or directory" in done.err
+    assert "deblur eval --record FOLDER keeps one" in done.err
+    assert done.out == ""
+
+
+def test_the_folder_records_is_taken_where_none_is_named(run, records: Path) -> None:
+    assert line_of(run("results", cwd=records.parent).out, "unet16.photo")[0] == "27.00*"
+
+
+def test_lines_as_eval_prints_them_are_records_too(run, records: Path, tmp_path: Path) -> None:
+    lines = [json.dumps(json.loads(path.read_text())) for path in sorted(records.iterdir())]
+    path = tmp_path / "printed.jsonl"
+    path.write_text("\n".join(lines) + "\n")
+    assert run("results", path).out == run("results", records).out
+    path.write_text("\n".join([*lines, '{"torn": ']))
+    assert run("results", path).code == 1
+
+
+def test_json_has_a_line_a_record(run, records: Path, tmp_path: Path) -> None:
+    printed = run("results", records, "--json", "-o", tmp_path / "out").json()
+    assert [(row["model"], row["protocol_hash"]) for row in printed] == [
+        ("rednet30.photo", "0a1b2c3d"), ("unet16.photo", "0a1b2c3d"), ("rednet30.photo", "11111111"),
+    ]  # fmt: skip
+    assert printed[1]["psnr_gain"] == 2.0
+    assert printed[1]["psnr_reported"] is None
+    written = rows_of(tmp_path / "out" / "gopro.csv")
+    assert {
+        name: "" if printed[1][name] is None else str(printed[1][name]) for name in written[1]
+    } == written[1]
+
+
+def test_markdown_and_latex_hold_the_same_tables(run, records: Path, tmp_path: Path) -> None:
+    done = run("results", records, "--markdown", tmp_path / "t.md", "--latex", tmp_path / "t.tex", "--std")
+    assert done.code == 0, done.err
+    markdown, latex = (tmp_path / "t.md").read_text(), (tmp_path / "t.tex").read_text()
+    titles = ["gopro-full#0a1b2c3d", "reds-s2#11111111", "PSNR dB over data sets", "SSIM over data sets"]
+    assert re.findall(r"^### (.*)$", markdown, re.MULTILINE) == titles
+    assert [text.replace("\\#", "#") for text in re.findall(r"\\caption\{(.*)\}", latex)] == titles
+    assert "**27.00** ± 0.12" in markdown
+    assert "\\textbf{27.00} $\\pm$ 0.12" in latex
+    assert latex.count("\\begin{tabular}") == latex.count("\\end{tabular}") == 4
+
+
+def test_metrics_can_be_chosen(run, records: Path) -> None:
+    out = run("results", records, "--metrics", "ssim").out
+    assert "PSNR" not in out
+    assert "SSIM over data sets" in out
+    assert "reds-s2#11111111" not in out, "no table without a column"
+
+
+def test_an_unknown_metric_is_refused_and_a_swallowed_file_pointed_out(run, records: Path) -> None:
+    refused = run("results", records, "--metrics", "psnr", "sssim")
+    assert refused.code == 2
+    assert "--metrics sssim: no record has it; they have psnr, ssim" in refused.err
+    assert "records stand before --metrics" in run("results", "--metrics", "psnr", records).err
+
+
+def test_existing_outputs_are_kept_unless_told_otherwise(run, records: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "reds.csv").write_text("mine")
+    refused = run("results", records, "-o", out, "--markdown", tmp_path / "t.md")
+    assert refused.code == 2
+    assert f"{out / 'reds.csv'} exists already" in refused.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "records"]
+    assert [path.name for path in out.iterdir()] == ["reds.csv"]
+    assert run("results", records, "-o", out, "--overwrite").code == 0
+    assert rows_of(out / "reds.csv")[0]["model"] == "rednet30.photo"
+
+
+def test_a_record_is_never_written_over(run, records: Path) -> None:
+    before = (records / "a.json").read_bytes()
+    done = run("results", records, "--markdown", records / "a.json", "--overwrite")
+    assert done.code == 2
+    assert "is one of the records" in done.err
+    assert (records / "a.json").read_bytes() == before
+
+
+def test_data_sets_whose_names_make_one_file_name_get_two(run, tmp_path: Path) -> None:
+    for number, data in enumerate(("my/set", "my:set", "../../My-Set")):
+        keep(
+            tmp_path / "r", f"{number}.json", record(restored={"psnr": 26.0}, data=data, hash=f"{number:08}")
+        )
+    assert run("results", tmp_path / "r", "-o", tmp_path / "out").code == 0
+    written = {path.name: rows_of(path)[0]["data"] for path in (tmp_path / "out").iterdir()}
+    assert written == {"my-set.csv": "my/set", "my-set-2.csv": "my:set", "My-Set-3.csv": "../../My-Set"}
+
+
+# Plots
+
+
+def points_of(svg: str, *, colour: str) -> list[tuple[float, float]]:
+    """Where markers of a colour stand within the panels, px from the top left corner."""
+    groups = re.findall(
+        r'<g clip-path="[^"]*">\s*<use [^>]*?x="([\d.]+)" y="([\d.]+)"[^>]*style="[^"]*(#[0-9a-f]{6})', svg
+    )
+    return [(float(x), float(y)) for x, y, found in groups if found == colour]
+
+
+def test_the_plot_has_each_model_where_its_cost_and_score_say(run, records: Path, tmp_path: Path) -> None:
+    keep(records, "d.json", record("third", restored={"psnr": 28.0}, kmacs_per_pixel=3_000.0, parameters=5))
+    done = run(
+        "results", records / "a.json", records / "b.json", records / "d.json", "--plot", tmp_path / "p.svg"
+    )
+    assert done.code == 0, done.err
+    svg = (tmp_path / "p.svg").read_text()
+    (rednet, printed), (unet,), (third,) = (
+        points_of(svg, colour=colour) for colour in ("#0072b2", "#d55e00", "#009e73")
+    )
+    across = [np.log(cost) for cost in (1071.0, 35.4, 3000.0)]
+    shares = (rednet[0] - unet[0]) / (third[0] - unet[0])
+    assert shares == pytest.approx((across[0] - across[1]) / (across[2] - across[1]), abs=0.01)
+    assert (rednet[1] - unet[1]) / (third[1] - unet[1]) == pytest.approx((26.25 - 27) / (28 - 27), abs=0.01)
+    assert printed[0] == rednet[0]
+    assert (rednet[1] - printed[1]) / (unet[1] - third[1]) == pytest.approx(33.52 - 26.25, abs=0.05)
+    for text in ("rednet30.photo", "blurred input", "the report's own figure", "PSNR dB", "gopro: gopro-full#0a1b2c3d, 11",
+                 "thousand multiply-accumulates a pixel"):  # fmt: skip
+        assert text in svg or f"<!-- {text}" in svg, text
+
+
+def test_a_panel_for_each_protocol_and_no_point_without_a_cost(run, records: Path, tmp_path: Path) -> None:
+    keep(records, "d.json", record("odd", restored={"psnr": 28.0}, kmacs_per_pixel=None))
+    assert run("results", records, "--plot", tmp_path / "p.svg").code == 0
+    svg = (tmp_path / "p.svg").read_text()
+    assert "gopro: gopro-full#0a1b2c3d" in svg
+    assert "reds: reds-s2#11111111" in svg
+    assert "not drawn, for want of a figure: odd" in svg
+    assert run("results", records, "--plot", tmp_path / "q.svg", "--against", "parameters").code == 0
+    assert "not drawn" not in (tmp_path / "q.svg").read_text()
+
+
+def test_the_plot_is_a_picture_of_the_asked_kind(run, records: Path, tmp_path: Path) -> None:
+    assert run("results", records, "--plot", tmp_path / "p.png", "--against", "seconds").code == 0
+    with Image.open(tmp_path / "p.png") as image:
+        assert image.width > 700
+    assert "must end in .png or .svg or .pdf" in run("results", records, "--plot", tmp_path / "p.jpg").err
+    assert "choose one of macs, parameters, seconds" in run("results", records, "--against", "cost").err
+
+
+def test_nothing_to_draw_is_said(run, tmp_path: Path) -> None:
+    path = keep(tmp_path, "a.json", record(restored={"psnr": None}, blurry={"psnr": None}))
+    done = run("results", path, "--plot", tmp_path / "p.png")
+    assert done.code == 2
+    assert "nothing to draw: no record has both psnr and macs" in done.err
+    assert not (tmp_path / "p.png").exists()
