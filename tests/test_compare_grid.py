@@ -4,12 +4,19 @@ import numpy as np
 import pytest
 
 from deblur_cli.errors import PictureError, UsageError
-from deblur_cli.evaluation.compare import compare_results, differing_regions, draw
+from deblur_cli.evaluation.compare import (
+    compare_finished,
+    compare_results,
+    differing_regions,
+    draw,
+    marked_regions,
+)
 from deblur_cli.evaluation.grid import region_side, side_by_side
+from deblur_cli.evaluation.measures import build_measures
 from deblur_cli.metrics import METRICS as ALL
 from deblur_cli.pictures.regions import Region, find_regions
 
-METRICS = ALL[:2]  # psnr and ssim
+MEASURES = build_measures(ALL[:2])  # psnr and ssim
 
 
 class Adds:
@@ -148,7 +155,7 @@ def test_what_cannot_be_shown_side_by_side_is_refused() -> None:
 
 def test_a_comparison_measures_every_result_against_the_reference_before_rounding() -> None:
     found = compare_results(
-        {"worse": Adds(0.1), "better": Adds(0.001)}, flat(100), sharp=flat(100), metrics=METRICS
+        {"worse": Adds(0.1), "better": Adds(0.001)}, flat(100), sharp=flat(100), measures=MEASURES
     )
     worse, better = found.restored
     assert worse.scores["psnr"] == pytest.approx(20, abs=1e-4)
@@ -159,7 +166,7 @@ def test_a_comparison_measures_every_result_against_the_reference_before_roundin
 
 
 def test_a_comparison_without_reference_has_no_scores() -> None:
-    found = compare_results({"a": Adds(0.1)}, flat(100), metrics=METRICS)
+    found = compare_results({"a": Adds(0.1)}, flat(100), measures=MEASURES)
     assert found.sharp is None
     assert found.restored[0].scores == {}
     assert draw(found, differing_regions(found)).dtype == np.uint8
@@ -167,7 +174,7 @@ def test_a_comparison_without_reference_has_no_scores() -> None:
 
 def test_16_bit_and_grey_pictures_are_compared() -> None:
     blurry = np.full((20, 24, 1), 65535 // 2, dtype=np.uint16)
-    found = compare_results({"a": Adds(0.0)}, blurry, sharp=flat(255, 20, 24), metrics=METRICS)
+    found = compare_results({"a": Adds(0.0)}, blurry, sharp=flat(255, 20, 24), measures=MEASURES)
     assert found.blurry.scores["psnr"] == pytest.approx(20 * np.log10(2), abs=1e-3)
     assert np.array_equal(found.restored[0].pixels, flat(127, 20, 24))
     assert compare_results({"a": Adds(0.0)}, blurry).restored[0].pixels.shape == (20, 24, 1)
@@ -210,3 +217,94 @@ def occurs(part: np.ndarray, whole: np.ndarray) -> bool:
         (whole[: whole.shape[0] - height + 1, : whole.shape[1] - width + 1] == part[0, 0]).all(axis=-1)
     )
     return any(np.array_equal(whole[y : y + height, x : x + width], part) for y, x in candidates)
+
+
+def test_one_region_shows_where_results_differ_and_another_where_the_blurred_picture_differs_from_the_sharp() -> (
+    None
+):
+    of_results, of_blur = Region(20, 20, 4, 4), Region(100, 60, 4, 4)
+    sharp = flat(100, 100, 140)
+    of_blur.crop(sharp)[...] = 200
+    found = compare_results(
+        {"a": Adds(0.0), "b": Adds(0.1, of_results)}, flat(100, 100, 140), sharp=sharp, measures=MEASURES[:1]
+    )
+    first, second = marked_regions(found)
+    assert covers(first.region, of_results)
+    assert covers(second.region, of_blur)
+    assert "results" in first.why
+    assert "blurred and sharp" in second.why
+
+
+def test_the_two_kinds_of_regions_do_not_overlap_even_where_one_place_is_first_in_both() -> None:
+    rng = np.random.default_rng(8)
+    busy = Region(60, 40, 12, 12)
+    sharp = np.clip(rng.normal(100, 3, (100, 140, 3)), 0, 255).astype(np.uint8)
+    busy.crop(sharp)[...] = 250
+    found = compare_results(
+        {"a": Adds(0.0), "b": Adds(0.5, busy)}, flat(100, 100, 140), sharp=sharp, measures=MEASURES[:1]
+    )
+    first, second = (marked.region for marked in marked_regions(found))
+    assert covers(first, busy)
+    assert (
+        abs(first.x - second.x) >= first.width or abs(first.y - second.y) >= first.height
+    )  # side by side at most
+
+
+def test_a_tiny_picture_is_enlarged_as_a_whole_instead_of_in_regions() -> None:
+    rng = np.random.default_rng(9)
+    tiny = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    found = compare_results({"a": Adds(0.1), "b": Adds(0.0)}, tiny, sharp=tiny, measures=MEASURES[:1])
+    assert marked_regions(found) == ()
+    grid = draw(found, (), notes=["32x32 px"])
+    assert occurs(tiny.repeat(15, axis=0).repeat(15, axis=1), grid)  # 480 // 32, nearest neighbour
+
+
+def test_every_score_has_a_line_of_its_own_and_notes_stand_at_the_foot() -> None:
+    plain = side_by_side([("a", flat(255))], cell_px=240)
+    two = side_by_side(
+        [("a", flat(255))], captions=["PSNR 30.12 dB  +1.00\nSSIM 0.9000  +0.1000"], cell_px=240
+    )
+    noted = side_by_side([("a", flat(255))], notes=["weights: first", "data: second"], cell_px=240)
+    line = 26
+    assert two.shape[0] - plain.shape[0] == noted.shape[0] - plain.shape[0] == 2 * line
+    for sheet in (two, noted):
+        upper, lower = sheet[-2 * line - 6 : -line - 6], sheet[-line - 6 :]
+        assert (upper < 160).any()
+        assert (lower < 160).any()
+
+
+def test_finished_results_are_measured_as_they_are() -> None:
+    one, other = flat(110), flat(150)
+    found = compare_finished(
+        {"one": one, "other": other}, blurry=flat(120), sharp=flat(100), measures=MEASURES[:1]
+    )
+    gain = found.gain(found.restored[0], MEASURES[0].metric)
+    assert found.restored[0].scores["psnr"] == pytest.approx(20 * np.log10(255 / 10), abs=1e-4)
+    assert found.restored[1].scores["psnr"] == pytest.approx(20 * np.log10(255 / 50), abs=1e-4)
+    assert gain == pytest.approx(20 * np.log10(2), abs=1e-4)
+    assert found.worst_gain() == pytest.approx(20 * np.log10(20 / 50), abs=1e-4)
+    assert np.array_equal(found.restored[0].pixels, one)
+    with pytest.raises(PictureError, match=r"one is 80x60, other 80x61"):
+        compare_finished({"one": one, "other": flat(1, height=61)})
+
+
+def test_a_gain_that_is_a_smaller_number_is_no_loss() -> None:
+    mse = next(metric for metric in ALL if metric.name == "mse")
+    assert not mse.higher_is_better
+    found = compare_finished(
+        {"better": flat(101)}, blurry=flat(120), sharp=flat(100), measures=build_measures([mse])
+    )
+    assert found.gain(found.restored[0], mse) < 0
+    assert found.worst_gain() > 0
+
+
+def test_a_network_that_fails_does_not_stop_the_others() -> None:
+    class Broken:
+        def restore_array(self, image: np.ndarray) -> np.ndarray:
+            return image * np.float32("nan")
+
+    found = compare_results({"broken": Broken(), "good": Adds(0.1)}, flat(100))
+    assert [shown.label for shown in found.restored] == ["good"]
+    assert "not numbers" in found.failures["broken"]
+    with pytest.raises(PictureError, match="not numbers"):
+        compare_results({"broken": Broken()}, flat(100))

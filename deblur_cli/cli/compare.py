@@ -1,12 +1,11 @@
-"""`deblur compare`: the results of several models for one picture, side by side."""
+"""`deblur compare`: results side by side, as a picture or as a page to look at closely."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deblur_cli.cli import console
 from deblur_cli.cli.options import (
     Device,
     Dtype,
@@ -15,29 +14,86 @@ from deblur_cli.cli.options import (
     MaxPixels,
     ModelNames,
     Overlap,
+    Preset,
     Quiet,
     Statistics,
     Strength,
     Tile,
     Verbose,
+    was_typed,
 )
 from deblur_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from deblur_cli.evaluation.compare import Comparison
-    from deblur_cli.pictures.regions import Region
+    from deblur_cli.cli.comparing import Input
+    from deblur_cli.host.declarations import Metric
+    from deblur_cli.host.manager import Host
+    from deblur_cli.restore.restorer import Restorer
+
+_WHAT, _OUTPUT = "What to compare", "Output"
 
 
 def compare(
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="The blurred picture.", show_default=False)],
+    ctx: typer.Context,
+    images: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="IMAGE",
+            help="With -m blurred pictures, which the models restore; without -m finished results of one picture.",
+            show_default=False,
+        ),
+    ] = None,
     model: ModelNames = None,
     reference: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
             "--reference",
-            metavar="SHARP",
-            help="The sharp picture: shown and measured against.",
+            metavar="SHARP...",
+            help="The sharp pictures, shown and measured against: one for each picture, or a folder of files of the same names.",
             show_default=False,
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
+    blurred: Annotated[
+        Path | None,
+        typer.Option(
+            "--blurred",
+            metavar="FILE",
+            help="The blurred picture of finished results.",
+            show_default=False,
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            metavar="NAME|PATH",
+            help="Take the pairs of a data set instead of pictures.",
+            show_default=False,
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
+    preset: Preset = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            "--split",
+            metavar="NAME",
+            help="Part of the data set. Default: val, else its last.",
+            show_default=False,
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit",
+            metavar="N",
+            min=1,
+            help="Only the first N pairs of --data. Default: all.",
+            show_default=False,
+            rich_help_panel=_WHAT,
         ),
     ] = None,
     metrics: Annotated[
@@ -45,7 +101,16 @@ def compare(
         typer.Option(
             "--metrics",
             metavar="NAME...",
-            help="What to measure with --reference. Default: psnr ssim.",
+            help="What to measure. Default: psnr ssim, where there is a reference.",
+            show_default=False,
+        ),
+    ] = None,
+    lpips_weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--lpips-weights",
+            metavar="FILE",
+            help="AlexNet and the weights of LPIPS, for --metrics lpips.",
             show_default=False,
         ),
     ] = None,
@@ -54,21 +119,35 @@ def compare(
         typer.Option(
             "--roi",
             metavar="X,Y,W,H...",
-            help="Regions to enlarge, in pixels. Default: two where the results differ most.",
+            help="Regions to enlarge, in pixels. Default: where the results differ most and, with a reference, where it differs most from the blurred picture.",
             show_default=False,
         ),
     ] = None,
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--output",
             "-o",
-            metavar="FILE",
-            help="Where the grid goes. Default: NAME.compare.png beside the picture.",
+            metavar="PATH",
+            help="A page (.html) of all pictures; the sheet of a single one (.png); a FOLDER/ for a sheet each, NAME.compare.png. Default: NAME.compare.png beside each picture.",
             show_default=False,
+            rich_help_panel=_OUTPUT,
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
+    page_px: Annotated[
+        int,
+        typer.Option(
+            "--page-px",
+            metavar="N",
+            min=16,
+            max=16_383,
+            help="Longest side of the pictures in a page, in pixels; larger ones are reduced there.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = 1600,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace outputs that exist.", rich_help_panel=_OUTPUT)
+    ] = False,
     device: Device = "auto",
     dtype: Dtype = "float32",
     tile: Tile = "auto",
@@ -80,115 +159,142 @@ def compare(
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
-) -> None:
-    """Show the results of models for one picture side by side, with regions enlarged.
+) -> int:
+    """Show results side by side, with regions enlarged, or as one page with divider, zoom, flicker and difference.
 
-    With the sharp picture given, it is shown too, and each result is measured against it.
+    With -m each model restores each picture. Without -m the pictures are finished results of one and the same picture.
+    Results are measured where the sharp picture is given. A page is one file that needs no network, worst picture first.
+    A picture that fails does not stop the others: the exit code is 1 then.
 
     Examples:
 
         deblur compare photo.jpg -m rednet30 runs/first -o grid.png
 
-        deblur compare blurred.png -m rednet30 --reference sharp.png --roi 100,80,64,64
+        deblur compare a.png b.png -m rednet30 --reference sharp/ -o page.html
+
+        deblur compare one.png other.png --reference sharp.png --roi 100,80,64,64
     """
-    import numpy as np
-
-    from deblur_cli.evaluation.compare import compare_results, differing_regions, draw
+    from deblur_cli.cli.comparing import (
+        Finished,
+        file_inputs,
+        is_page,
+        parse_regions,
+        plan_targets,
+        refuse_swallowed,
+    )
+    from deblur_cli.cli.showing import Showing, show_all, weights_note
+    from deblur_cli.evaluation.measures import build_measures
     from deblur_cli.host.manager import Host
-    from deblur_cli.pictures import Origin, Picture, read_picture, write_picture
-    from deblur_cli.restore.restorer import load
-    from deblur_cli.weights import resolve
 
+    pictures, references = images or [], reference or []
+    restores = data is not None or was_typed(ctx, "model")
+    refuse_swallowed({"-m": model if restores else None, "--metrics": metrics, "--roi": roi})
     regions = parse_regions(roi or ())
     host = Host.discover()
     chosen = [host.metric(name) for name in dict.fromkeys(metrics or ("psnr", "ssim"))]
-    picture = read_picture(image, max_pixels=max_pixels)
-    sharp = None if reference is None else read_picture(reference, max_pixels=max_pixels)
-    target = _target(output, image=image, reference=reference, overwrite=overwrite)
-    restorers = {
-        resolve(host, spec).label: load(
-            spec, device=device, dtype=dtype, tile=tile, overlap=overlap, statistics=statistics, max_memory=max_memory, strength=strength, host=host
-        )
-        for spec in dict.fromkeys(model or (host.default_model(),))
-    }  # fmt: skip
-    with console.progress(f"restoring {image.name}", len(restorers)) as advance:
-        comparison = compare_results(
-            restorers,
-            picture.pixels,
-            sharp=None if sharp is None else sharp.pixels,
-            metrics=chosen,
-            progress=advance,
-        )
-    shown = regions or differing_regions(comparison)
-    origin = Origin(
-        icc=picture.origin.icc if picture.pixels.shape[2] == 3 else None
-    )  # a grey profile fits no RGB grid
-    write_picture(Picture(pixels=draw(comparison, shown), origin=origin), target, overwrite=overwrite)
-    if json:
-        console.json_line(_as_json(comparison, image=image, output=target, regions=shown))
-    else:
-        _print_scores(comparison, dtypes={restorer.dtype_for(np.float32) for restorer in restorers.values()})
-        console.result(str(target))
-
-
-def parse_regions(words: Sequence[str]) -> "tuple[Region, ...]":
-    """Regions from X,Y,W,H each; the commas may have been taken apart already.
-
-    Raises UsageError unless the numbers come in fours, none negative and no side zero.
-    """
-    from deblur_cli.pictures.regions import Region
-
-    text = ",".join(words)
-    numbers = text.split(",") if text else []
-    if len(numbers) % 4 or not all(number.strip().isdecimal() for number in numbers):
-        raise UsageError(
-            f"--roi {text}: give X,Y,W,H in pixels, four whole numbers a region, such as 100,80,64,64"
-        )
-    values = [int(number) for number in numbers]
-    regions = tuple(Region(*values[start : start + 4]) for start in range(0, len(values), 4))
-    for region in regions:
-        if not (region.width and region.height):
-            raise UsageError(f"--roi {','.join(map(str, region))}: width and height must be at least 1 pixel")
-    return regions
-
-
-def _target(output: Path | None, *, image: Path, reference: Path | None, overwrite: bool) -> Path:
-    """Where the grid goes; what stands against it is found out before anything is restored."""
-    from deblur_cli.pictures import refuse_input_as_output
-
-    target = output or image.with_name(f"{image.stem}.compare.png")
-    for source in (image, reference):
-        if source is not None:
-            refuse_input_as_output(source, target)
-    if target.exists() and not overwrite:
-        raise UsageError(
-            f"{target} exists already; replace it with --overwrite, or choose another name with -o"
-        )
-    return target
-
-
-def _print_scores(comparison: "Comparison", *, dtypes: set[str]) -> None:
-    from deblur_cli.evaluation.tables import format_value, metric_title
-
-    if comparison.sharp is None:
-        return
-    rows = [
-        [shown.label, *(format_value(metric, shown.scores[metric.name]) for metric in comparison.metrics)]
-        for shown in (comparison.blurry, *comparison.restored)
-    ]
-    console.table(["model", *(metric_title(metric) for metric in comparison.metrics)], rows)
-    console.result(
-        f"scores: whole picture, every channel alike, clipped to [0, 1], before rounding to 8 bit; {', '.join(sorted(dtypes))}"
+    if was_typed(ctx, "metrics") and data is None and not references:
+        _refuse_without_reference(chosen)
+    measures = build_measures(
+        chosen, {} if lpips_weights is None else {"lpips": {"weights": str(lpips_weights)}}
     )
+    inputs: Sequence[Input]
+    about = ""
+    if data is not None:
+        if pictures or references:
+            raise UsageError(
+                "--data brings the pictures and their references; leave out those named beside it"
+            )
+        if output is None:
+            raise UsageError("say where the pictures of --data are to be shown: -o page.html, or -o FOLDER/")
+        inputs, about = _pairs(host, data, split=split, preset=preset, limit=limit)
+    elif restores:
+        if not pictures:
+            raise UsageError("no picture is named: deblur compare IMAGE... -m MODEL, or --data NAME")
+        inputs = file_inputs(pictures, references, max_pixels=max_pixels)
+    else:
+        _refuse_single(pictures, references, blurred)
+        inputs = [
+            Finished(
+                paths=tuple(dict.fromkeys(pictures)),
+                blurred=blurred,
+                sharp=references[0] if references else None,
+                max_pixels=max_pixels,
+            )
+        ]
+    if restores and blurred is not None:
+        raise UsageError(
+            "--blurred is for finished results; with -m the pictures themselves are the blurred ones"
+        )
+    targets = plan_targets(
+        output,
+        [item.stem for item in inputs],
+        sources=[*pictures, *references, *([] if blurred is None else [blurred])],
+        overwrite=overwrite,
+    )
+    restorers: dict[str, Restorer] = {}
+    notes: dict[str, str] = {}
+    if restores:
+        from deblur_cli.restore.restorer import load
+        from deblur_cli.weights import resolve
+
+        for spec in dict.fromkeys(model or (host.default_model(),)):
+            source = resolve(host, spec)
+            notes[source.label] = weights_note(source)
+            restorers[source.label] = load(
+                spec, device=device, dtype=dtype, tile=tile, overlap=overlap, statistics=statistics, max_memory=max_memory, strength=strength, host=host
+            )  # fmt: skip
+    return show_all(
+        inputs,
+        restorers,
+        Showing(
+            measures=measures, regions=regions, targets=tuple(targets), as_page=is_page(output), page_px=page_px,
+            overwrite=overwrite, json=json, about=about, notes=notes,
+        ),
+    )  # fmt: skip
 
 
-def _as_json(
-    comparison: "Comparison", *, image: Path, output: Path, regions: "Sequence[Region]"
-) -> Mapping[str, object]:
-    return {
-        "image": image,
-        "output": output,
-        "blurry": comparison.blurry.scores,
-        "restored": [{"model": shown.label, "scores": shown.scores} for shown in comparison.restored],
-        "regions": [list(region) for region in regions],
-    }
+def _pairs(
+    host: "Host", data: str, *, split: str | None, preset: str | None, limit: int | None
+) -> "tuple[Sequence[Input], str]":
+    """The pairs of a data set as inputs, and what they are in one line."""
+    from deblur_cli.blur.spec_file import spec_named
+    from deblur_cli.cli.comparing import PairInput
+    from deblur_cli.data import open_pairs
+    from deblur_cli.data.sets import spec_of
+
+    splits = host.datasets[data].splits if data in host.datasets else ()
+    split = split or ("val" if "val" in splits or not splits else splits[-1])
+    prepared = None if preset is None else spec_named(preset, host.degradations)
+    pairs = open_pairs(host, data, split=split, preset=prepared)
+    made_by = spec_of(pairs)
+    taken = len(pairs) if limit is None else min(limit, len(pairs))
+    count = f"all {taken} pairs" if taken == len(pairs) else f"the first {taken} of {len(pairs)} pairs"
+    about = f"{data}, split {split}, {count}"
+    if made_by is not None:
+        about += f", prepared by {made_by.name}"
+    return [PairInput(pair=pairs[index]) for index in range(taken)], about
+
+
+def _refuse_without_reference(metrics: "Sequence[Metric]") -> None:
+    for metric in metrics:
+        if metric.reference:
+            raise UsageError(f"{metric.name} compares with the sharp picture; name it with --reference")
+
+
+def _refuse_single(pictures: Sequence[Path], references: Sequence[Path], blurred: Path | None) -> None:
+    """Finished results: enough of them, and one picture that all are of."""
+    if not pictures:
+        raise UsageError(
+            "no picture is named: deblur compare IMAGE... -m MODEL, or deblur compare RESULT... --reference SHARP; "
+            "pictures stand before an option that takes several words, or after --"
+        )
+    if len(references) > 1:
+        raise UsageError(
+            f"finished results are of one picture and have one reference, not {len(references)}; "
+            "--reference takes all words that follow, so put the results before it, or after --"
+        )
+    if len(pictures) + len(references) + (blurred is not None) < 2:
+        raise UsageError(
+            f"there is nothing to compare {pictures[0]} with: restore it with -m MODEL, or name another result, "
+            "its --reference or its --blurred"
+        )

@@ -13,6 +13,8 @@ from deblur_cli.pictures.drawing import (
     GAP_PX,
     INK,
     PAPER,
+    QUIET,
+    Colour,
     as_rgb,
     draw_frame,
     fitted,
@@ -37,11 +39,11 @@ class _Layout:
     picture_height: int
     zoom_width: int  # room for one enlarged region
     zoom_height: int  # of the tallest one as drawn, 0 without regions
-    captioned: bool
+    caption_lines: int
 
     @property
     def height(self) -> int:
-        texts = _LINE_PX * (2 if self.captioned else 1)
+        texts = _LINE_PX * (1 + self.caption_lines)
         return texts + self.picture_height + (self.zoom_height + GAP_PX if self.zoom_height else 0)
 
 
@@ -50,6 +52,7 @@ def side_by_side(
     *,
     captions: Sequence[str] = (),
     regions: Sequence[Region] = (),
+    notes: Sequence[str] = (),
     columns: int = 4,
     cell_px: int = CELL_PX,
 ) -> Pixels8:
@@ -58,8 +61,9 @@ def side_by_side(
     Parameters
     ----------
     pictures : (label, (H, W, 1 or 3) pixels), left to right and then down
-    captions : a line below each picture; empty for none
+    captions : a line or several below each picture; empty for none
     regions : parts that are framed in every picture and shown enlarged below it, pixel by pixel where there is room
+    notes : lines at the foot of all
     columns : cells in a row at most
     cell_px : longest side of a picture as drawn; larger ones are reduced, small ones enlarged by a whole factor
 
@@ -73,11 +77,16 @@ def side_by_side(
     """
     _check(pictures, captions=captions, regions=regions)
     height, width = pictures[0][1].shape[:2]
-    layout = _plan(width, height, regions=regions, captioned=any(captions), cell_px=cell_px)
+    lines = max((len(caption.splitlines()) for caption in captions), default=0)
+    layout = _plan(width, height, regions=regions, caption_lines=lines, cell_px=cell_px)
     columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)
     step = layout.width + GAP_PX, layout.height + GAP_PX
-    sheet = Image.new("RGB", (columns * step[0] + GAP_PX, rows * step[1] + GAP_PX), PAPER)
+    foot = rows * step[1] + GAP_PX
+    sheet = Image.new("RGB", (columns * step[0] + GAP_PX, foot + len(notes) * _LINE_PX), PAPER)
+    for index, note in enumerate(notes):
+        corner = GAP_PX, foot + index * _LINE_PX
+        _text(ImageDraw.Draw(sheet), note, corner, sheet.width - 2 * GAP_PX, ink=QUIET)
     for index, (label, pixels) in enumerate(pictures):
         row, column = divmod(index, columns)
         _draw_cell(
@@ -106,6 +115,11 @@ def _check(
                 f"{label} is {pixels.shape[1]}x{pixels.shape[0]}, {pictures[0][0]} is {width}x{height}; "
                 "pictures side by side must be of one size"
             )
+    require_inside(regions, width=width, height=height)
+
+
+def require_inside(regions: Sequence[Region], *, width: int, height: int) -> None:
+    """Raise UsageError for a region that does not lie inside a picture of that size."""
     for region in regions:
         if not region.fits(width, height):
             raise UsageError(
@@ -124,7 +138,7 @@ def region_side(width: int, height: int, *, count: int, cell_px: int = CELL_PX) 
     return max(1, min(room // factor, width, height))
 
 
-def _plan(width: int, height: int, *, regions: Sequence[Region], captioned: bool, cell_px: int) -> _Layout:
+def _plan(width: int, height: int, *, regions: Sequence[Region], caption_lines: int, cell_px: int) -> _Layout:
     cell_width = _cell_width(width, height, cell_px)
     room = _zoom_room(cell_width, len(regions))
     return _Layout(
@@ -132,7 +146,7 @@ def _plan(width: int, height: int, *, regions: Sequence[Region], captioned: bool
         picture_height=fitted_size(width, height, room=(cell_px, cell_px))[1],
         zoom_width=room,
         zoom_height=max((fitted_size(r.width, r.height, room=(room, room))[1] for r in regions), default=0),
-        captioned=captioned,
+        caption_lines=caption_lines,
     )
 
 
@@ -174,15 +188,17 @@ def _draw_cell(
         zoom_left += layout.zoom_width + GAP_PX
     if regions:
         top += layout.zoom_height + GAP_PX
-    if caption:
-        _text(draw, caption, (left, top), layout.width)
+    for index, line in enumerate(caption.splitlines()):
+        _text(draw, line, (left, top + index * _LINE_PX), layout.width)
 
 
-def _text(draw: ImageDraw.ImageDraw, text: str, corner: tuple[int, int], width: int) -> None:
+def _text(
+    draw: ImageDraw.ImageDraw, text: str, corner: tuple[int, int], width: int, *, ink: Colour = INK
+) -> None:
     """One line, smaller where it is too long, cut where it is still too long."""
     font = next(
         (font_of(size) for size in range(_TEXT_PX, 12, -1) if font_of(size).getlength(text) <= width),
         font_of(12),
     )
     text = shortened(text, font=font, width=width)
-    draw.text((corner[0], corner[1] + _LINE_PX // 2), text, fill=INK, font=font, anchor="lm")
+    draw.text((corner[0], corner[1] + _LINE_PX // 2), text, fill=ink, font=font, anchor="lm")

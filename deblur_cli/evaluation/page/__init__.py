@@ -1,0 +1,1 @@
+"""Comparisons as one HTML file that needs no network: pictures, scores and the viewer that shows them."""
