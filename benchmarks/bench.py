@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import evaluation
 import files
 import memory
 import networks
@@ -34,7 +35,7 @@ class Settings:
 
     repeats: int
     clock: Clock
-    frame: tuple[int, int]  # height, width in pixels, for the networks
+    frame: tuple[int, int]  # height, width in pixels, for the networks and evaluation
     picture: tuple[int, int]  # the same for files
     megapixels: tuple[int, ...]  # for memory
     shaken: int  # height and width in pixels, for camera shake
@@ -51,6 +52,9 @@ PARTS: dict[str, Callable[[Settings], list[Row]]] = {
     "on-the-fly": lambda s: on_the_fly.run(repeats=s.repeats, clock=s.clock, side=s.crop[0], count=s.crop[1]),
     "pairs": lambda s: pairs.run(repeats=s.repeats, clock=s.clock, count=s.pairs[0], listed=s.pairs[1]),
     "training": lambda s: training.run(repeats=s.repeats, clock=s.clock, sizes=s.training),
+    "evaluation": lambda s: evaluation.run(
+        repeats=s.repeats, clock=s.clock, height=s.frame[0], width=s.frame[1]
+    ),
     "bfloat16": lambda s: _networks(torch.bfloat16, s),
     "float32": lambda s: _networks(torch.float32, s),
 }
