@@ -24,7 +24,7 @@ def results(
     records: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[RECORD...]",
+            metavar="RECORD",
             help="Records of deblur eval, or folders of them. Default: the folder records.",
             show_default=False,
         ),
