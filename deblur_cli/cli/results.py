@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _CROSSED = ("psnr", "ssim")
 """Metrics of the tables over data sets, unless the user names others."""
+_SIGMA = "sigma"
+"""Of --against: no cost, but how strong the blur is."""
 
 
 def results(
@@ -71,7 +73,12 @@ def results(
         ),
     ] = None,
     against: Annotated[
-        str, typer.Option("--against", metavar="macs|parameters|seconds", help="The cost in the plot.")
+        str,
+        typer.Option(
+            "--against",
+            metavar="macs|parameters|seconds|sigma",
+            help="The cost in the plot; sigma draws PSNR by the sigma of the blur instead.",
+        ),
     ] = "macs",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the outputs that exist.")] = False,
     json: Json = False,
@@ -89,6 +96,8 @@ def results(
         deblur results records/ -o results/
 
         deblur results records/ --metrics psnr ssim --latex tables.tex --plot scores.pdf
+
+        deblur results records/ --plot sigma.png --against sigma
     """
     from deblur_cli.cli.show_table import show_tables
     from deblur_cli.evaluation.results import by_data, flat_rows, newest, other_pixels, read_records
@@ -99,8 +108,8 @@ def results(
     from deblur_cli.host.manager import Host
     from deblur_cli.pictures.plotting import FORMATS
 
-    if against not in tuple(Cost):
-        raise UsageError(f"--against {against}: choose one of {', '.join(Cost)}")
+    if against not in (*Cost, _SIGMA):
+        raise UsageError(f"--against {against}: choose one of {', '.join((*Cost, _SIGMA))}")
     format = "png" if plot is None else plot.suffix.lower().removeprefix(".")
     if format not in FORMATS:
         raise UsageError(f"--plot {plot}: the name must end in {' or '.join(f'.{name}' for name in FORMATS)}")
@@ -194,8 +203,12 @@ def _draw(
 ) -> None:
     from deblur_cli.evaluation.score_plots import Cost, draw_scores
     from deblur_cli.evaluation.score_tables import measured
+    from deblur_cli.evaluation.sigma_plots import draw_sigma
     from deblur_cli.host.manager import Host
 
+    if against == _SIGMA:
+        draw_sigma(records, target, format=format, overwrite=overwrite)
+        return
     draw_scores(
         records,
         target,
