@@ -69,8 +69,10 @@ def _figure(panels: Sequence[Sequence[Record]], labels: Mapping[int, str]) -> "F
         ncols=3,
         markerscale=1,
     )
-    caption = "; ".join(weights_notes([record for records in panels for record in records], labels))
-    figure.supxlabel(fill(caption, width=96), x=0.01, ha="left", fontsize=8, color=GREY)
+    caption = weights_notes([record for records in panels for record in records], labels)
+    if any(part["psnr_blurry"] is None for records in panels for part in records[0]["by_sigma"]):
+        caption.append("no point where all pictures are identical to the sharp ones")
+    figure.supxlabel(fill("; ".join(caption), width=96), x=0.01, ha="left", fontsize=8, color=GREY)
     return figure
 
 
