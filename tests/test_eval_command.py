@@ -2,6 +2,11 @@
 
 import csv
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,19 +83,16 @@ def test_the_record_says_what_its_numbers_hold_for(run, identity, pairs) -> None
         env=identity.env,
     )
     (found,) = ran.json()
-    conditions, record = found["conditions"], found["run"]
-    assert (conditions["data"], conditions["split"], conditions["pairs"], conditions["limit"]) == (
-        str(pairs),
-        "val",
-        3,
-        2,
-    )
-    assert conditions["border_px"] == 0
-    assert len(conditions["pairs_sha256"]) == 64
-    assert "window 11x11" in conditions["metrics"]["ssim"]
+    protocol, record = found["protocol"], found["run"]
+    assert (protocol["data"], protocol["split"]) == ("pairs", "val")  # where the folder lies decides nothing
+    assert (protocol["pairs"], protocol["available"]) == (2, 3)
+    assert (protocol["name"], protocol["border_px"], protocol["rounding"]) == ("", 0, "none")
+    assert len(protocol["hash"]) == 8
+    assert len(found["pairs_sha256"]) == 64
+    assert "window 11x11" in found["metrics"]["ssim"]
     assert (record["dtype"], record["device"], record["tile"]) == ("float32", "cpu", "16")
     assert record["tiling"] == "exact"
-    assert len(record["weights_sha256"]) == 64
+    assert len(found["weights_sha256"]) == 64
     assert found["pictures"] == 2
 
 
@@ -130,14 +132,15 @@ def test_the_table_shows_baseline_gain_and_conditions(run, identity, pairs) -> N
     )
     assert ran.code == 0, ran.err
     lines = ran.out.splitlines()
-    assert lines[0].split()[:4] == ["model", "PSNR", "dB", "gain"]
-    assert "MAE" in lines[0]
-    assert "SSIM" not in lines[0]
+    assert lines[0].startswith("pairs#")
+    assert lines[1].split()[:4] == ["model", "PSNR", "dB", "gain"]
+    assert "MAE" in lines[1]
+    assert "SSIM" not in lines[1]
     mean = np.mean([scores[0] for scores in expected_scores(pairs).values()])
-    assert lines[1].startswith("blurred input")
-    assert f"{mean:.2f}" in lines[1]
-    assert lines[2].startswith("identity")
-    assert "+0.00" in lines[2]
+    assert lines[2].startswith("blurred input")
+    assert f"{mean:.2f}" in lines[2]
+    assert lines[3].startswith("identity")
+    assert "+0.00" in lines[3]
     for part in ("split val", "all 3 pairs", "border cut 0 px", "float32", "device cpu", "identical"):
         assert part in ran.out
 
@@ -219,7 +222,11 @@ def test_a_model_without_weights_ends_it_before_anything_is_measured(run, identi
         (("--data", "smaple"), 4, "sample"),
         (("--data", "nowhere/"), 4, "nowhere"),
         (("--per-image", "scores.xlsx"), 2, ".jsonl"),
-        (("--csv", "table.txt"), 2, ".csv"),
+        (("--protocol", "gopro-ful"), 2, "gopro-full"),
+        (("--protocol", "gopro-full", "--split", "val", "--quantise"), 2, "--split, --quantise"),
+        (("--protocol", "gopro-full", "cifar10-s0", "--data", "x"), 2, "--data with one protocol"),
+        (("--rounding", "up"), 2, "nearest"),
+        (("--metrics", "lpips"), 4, "--lpips-weights"),
         (("--limit", "0"), 2, "limit"),
     ],
 )
@@ -244,7 +251,7 @@ def test_without_data_the_sample_set_is_measured(run, identity) -> None:
     )
     assert ran.code == 0, ran.err
     (found,) = ran.json()
-    assert found["conditions"]["data"] == "sample"
+    assert found["protocol"]["data"] == "sample"
     assert found["pictures"] == 2
     assert 10 < found["blurry"]["psnr"] < 45
     assert 0.2 < found["blurry"]["ssim"] < 0.99
@@ -259,3 +266,187 @@ def test_the_baseline_of_real_pairs_is_the_one_measured_elsewhere(run, identity)
     assert found["pictures"] == 3
     assert found["blurry"]["psnr"] == pytest.approx(25.51, abs=0.005)
     assert found["blurry"]["ssim"] == pytest.approx(0.7966, abs=0.00005)
+
+
+@pytest.fixture
+def gopro(tmp_path: Path, photo: np.ndarray) -> Path:
+    """A data root with two GoPro test pairs of 320x180."""
+    rng = np.random.default_rng(2)
+    picture = np.asarray(Image.fromarray(photo).resize((320, 180), Image.Resampling.BICUBIC)).astype(float)
+    for number in (1, 2):
+        for kind, noise in (("sharp", 0), ("blur", 5 * number)):
+            path = tmp_path / "root" / "gopro" / "test" / "GOPR01" / kind / f"00000{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            noisy = np.clip(np.rint(picture + rng.normal(0, noise, picture.shape)), 0, 255)
+            Image.fromarray(noisy.astype(np.uint8)).save(path)
+    return tmp_path / "root"
+
+
+def test_a_protocol_prepares_measures_and_names_itself(run, identity, gopro) -> None:
+    ran = run(
+        "eval", "--protocol", "gopro-256-nearest", "gopro-256-crop", "gopro-full", "-m", identity.weights["identity"], "--json",
+        env={**identity.env, "DEBLUR_DATA": str(gopro)},
+    )  # fmt: skip
+    assert ran.code == 1, ran.err
+    squeezed, centre, whole = ran.json()
+
+    def prepared(path: Path, name: str) -> np.ndarray:
+        picture = Image.open(path)
+        if name == "gopro-256-nearest":
+            picture = picture.resize((256, 256), Image.Resampling.NEAREST)
+        return np.asarray(picture) / 255
+
+    for found, name in ((squeezed, "gopro-256-nearest"), (whole, "gopro-full")):
+        assert found["protocol"]["name"] == name
+        assert found["protocol"]["expected"] == 1111
+        blurry, sharp = (
+            [prepared(path, name) for path in sorted(gopro.rglob(f"{kind}/*.png"))]
+            for kind in ("blur", "sharp")
+        )
+        scores = [peak_signal_noise_ratio(s, b, data_range=1) for s, b in zip(sharp, blurry, strict=True)]
+        assert found["restored"]["psnr"] == pytest.approx(np.mean(scores), abs=1e-4)
+        assert set(found["restored"]) == {"psnr", "ssim", "mse", "mae"}
+    assert (centre["pictures"], centre["failed"]) == (0, 2)  # 320x180 has no 256x256
+    assert ran.err.count("measures the 256x256 pixels at its centre") == 2
+
+
+def test_two_runs_give_the_same_digits_with_any_number_of_threads_and_near_ones_in_other_tiles(
+    run, rednet_weights, gopro
+) -> None:
+    words = ("eval", "--protocol", "gopro-full", "-m", rednet_weights, "--json")
+    env = {"DEBLUR_DATA": str(gopro)}
+    whole, again, tiled = (
+        run(*words, *more, env=env).json()[0] for more in ((), ("--workers", 3), ("--tile", 64))
+    )
+    measured = (
+        "protocol",
+        "blurry",
+        "restored",
+        "gain",
+        "std",
+        "std_blurry",
+        "pooled_psnr_restored",
+        "pairs_sha256",
+        "worst",
+    )
+    assert {name: whole[name] for name in measured} == {name: again[name] for name in measured}
+    assert tiled["protocol"]["hash"] == whole["protocol"]["hash"]
+    assert tiled["restored"]["psnr"] == pytest.approx(whole["restored"]["psnr"], abs=1e-3)
+    assert tiled["restored"]["ssim"] == pytest.approx(whole["restored"]["ssim"], abs=1e-5)
+
+
+def test_a_model_that_fails_is_counted_and_the_others_go_on(run, identity, pairs) -> None:
+    ran = run(
+        "eval", "-m", identity.weights["failing"], identity.weights["identity"], "--data", pairs, "--json", env=identity.env
+    )  # fmt: skip
+    assert ran.code == 1
+    failing, whole = ran.json()
+    assert (failing["pictures"], failing["failed"], failing["restored"]["psnr"]) == (0, 3, None)
+    assert (whole["pictures"], whole["failed"]) == (3, 0)
+    assert "RuntimeError: this network always fails" in ran.err
+
+
+def test_several_data_sets_give_a_table_each(run, identity, pairs, gopro) -> None:
+    words = (
+        "eval",
+        "-m",
+        identity.weights["identity"],
+        "--data",
+        pairs,
+        "gopro",
+        "--metrics",
+        "psnr",
+        "blur",
+    )
+    env = {**identity.env, "DEBLUR_DATA": str(gopro)}
+    lines = run(*words, env=env).out.splitlines()
+    assert [line.partition("#")[0] for line in lines if "#" in line and " " not in line] == ["pairs", "gopro"]
+    first, second = run(*words, "--json", env=env).json()
+    assert first["protocol"]["hash"] != second["protocol"]["hash"]
+    assert 0 < second["blurry"]["blur"] < 1
+
+
+def test_choices_of_ones_own_are_said_and_change_the_hash(run, identity, pairs) -> None:
+    words = ("eval", "-m", identity.weights["identity"], "--data", pairs, "--json")
+    plain, rounded, bordered, capped = (
+        run(*words, *more, env=identity.env).json()[0]
+        for more in ((), ("--quantise",), ("--border", 4), ("--psnr-cap", 100))
+    )
+    assert len({found["protocol"]["hash"] for found in (plain, rounded, bordered, capped)}) == 4
+    assert "rounded to 8 bit" in rounded["protocol"]["text"]
+    assert "border cut 4 px" in bordered["protocol"]["text"]
+    psnr = [scores[0] for scores in expected_scores(pairs).values()]
+    assert capped["restored"]["psnr"] == pytest.approx((sum(psnr) + 100) / 3, abs=1e-4)
+    assert capped["identical_restored"] == 1
+
+
+def test_tables_and_records_are_written_where_they_are_wanted(run, identity, pairs, tmp_path) -> None:
+    words = ("eval", "-m", identity.weights["identity"], "--data", pairs)
+    ran = run(
+        *words, "--markdown", tmp_path / "t.md", "--latex", tmp_path / "t.tex", "--record", tmp_path / "kept", "--json",
+        env=identity.env,
+    )  # fmt: skip
+    (found,) = ran.json()
+    (path,) = (tmp_path / "kept").iterdir()
+    assert path.name == f"identity-identity.safetensors.pairs-val.{found['protocol']['hash']}.json"
+    assert json.loads(path.read_text()) == found
+    assert f"### pairs#{found['protocol']['hash']}" in (tmp_path / "t.md").read_text()
+    assert "\\begin{tabular}" in (tmp_path / "t.tex").read_text()
+    on_stdout = run(*words, "--markdown", "-", env=identity.env)
+    assert on_stdout.out.startswith("### pairs#")
+    rows = list(csv.DictReader(run(*words, "--csv", "-", env=identity.env).out.splitlines()))
+    assert [row["protocol_hash"] for row in rows] == [found["protocol"]["hash"]]
+    assert float(rows[0]["ssim_restored"]) == pytest.approx(found["restored"]["ssim"])
+
+
+def test_protocols_are_listed(run) -> None:
+    assert "gopro-full" in run("eval", "--list-protocols").out
+    listed = {item["name"]: item for item in run("eval", "--list-protocols", "--json").json()}
+    assert listed["reds-s0-512"]["pieces"] == [128, 96]
+
+
+def test_an_interrupted_evaluation_goes_on_where_it_stopped(run, identity, pairs, tmp_path) -> None:
+    started = tmp_path / "started"
+    env = {
+        **os.environ,
+        **identity.env,
+        "DEBLUR_CACHE": str(tmp_path / "cache"),
+        "SLOW_STARTED": str(started),
+    }
+    words = [
+        "eval",
+        "-m",
+        str(identity.weights["slow"]),
+        "--data",
+        str(pairs),
+        "--tile",
+        "16",
+        "--json",
+    ]  # 9 tiles of 0.2 s
+    process = subprocess.Popen(
+        [sys.executable, "-m", "deblur_cli", *words],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    kept = tmp_path / "cache" / "evaluations"
+    while process.poll() is None and not list(kept.glob("*.jsonl")):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 130, err
+    assert "the same command goes on from there" in err
+    (ledger,) = kept.iterdir()
+    done = len(ledger.read_text().splitlines())
+    assert done in (1, 2)
+
+    other = {name: env[name] for name in ("DEBLUR_CACHE", *identity.env)}
+    again = run(*words, env=other)
+    assert again.code == 0, again.err
+    assert f"going on from {done} pictures" in again.err
+    assert not list(kept.iterdir())
+    fresh = run(*words, env=other)
+    assert "going on" not in fresh.err
+    assert again.json()[0]["restored"] == fresh.json()[0]["restored"]
+    assert again.json()[0]["pairs_sha256"] == fresh.json()[0]["pairs_sha256"]

@@ -42,6 +42,7 @@ def test_a_release_holds_the_scores_that_eval_measures(
     assert run("eval", "--data", pairs_folder, "-m", weights, "--csv", "eval.csv").code == 0
     (row,) = csv.DictReader((tmp_path / "eval.csv").read_text().splitlines())
     assert score["pictures"] == 2
+    assert score["protocol"] == row["protocol_hash"]
     for key, name in (("psnr_restored", "psnr"), ("ssim_restored", "ssim")):
         assert float(row[key]) == pytest.approx(score["restored"][name], abs=2e-4)
     assert (header.licence, header.credits, header.limits) == ("CC0", ("me",), "two pictures")

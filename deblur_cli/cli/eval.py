@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deblur_cli.cli import console
+from deblur_cli.cli.errors import Terminated
 from deblur_cli.cli.options import (
     Device,
     Dtype,
@@ -283,10 +284,14 @@ def eval(
     for task in tasks:
         title = task.conditions.title
         with console.steps(f"{', '.join(contender.label for contender in contenders)} on {title}") as report:
-            measured = measure(
-                task, contenders, workers=workers, ledgers=cache_folder(os.environ) / "evaluations", fresh=fresh,
-                going_on=_say_going_on, progress=report,
-            )  # fmt: skip
+            try:
+                measured = measure(
+                    task, contenders, workers=workers, ledgers=cache_folder(os.environ) / "evaluations", fresh=fresh,
+                    going_on=_say_going_on, progress=report,
+                )  # fmt: skip
+            except (KeyboardInterrupt, Terminated):
+                console.error("what was measured so far is kept: the same command goes on from there")
+                raise
         _report_failures(measured)
         records += measured.records
         pictures += [{"protocol": title, **row} for row in picture_rows(measured.found)]
@@ -383,8 +388,10 @@ def _output(
     """Tables, one a protocol, in the forms asked for; on stdout for people unless something else goes there."""
     from deblur_cli.cli.show_table import show_table
     from deblur_cli.evaluation.breakdown import sigma_table
+    from deblur_cli.evaluation.results import flat_rows
     from deblur_cli.evaluation.score_tables import by_pairs, by_protocol, score_table
-    from deblur_cli.evaluation.typeset import as_csv, as_latex, as_markdown
+    from deblur_cli.evaluation.tables import rows_as_csv
+    from deblur_cli.evaluation.typeset import as_latex, as_markdown
 
     tables = [
         table
@@ -392,14 +399,16 @@ def _output(
         for table in (score_table(same, host.metrics), *map(sigma_table, by_pairs(same)))
         if table is not None
     ]
-    written = {csv: as_csv, markdown: as_markdown, latex: as_latex}
-    for where, form in written.items():
-        if where is not None:
-            _write(where, "\n".join(map(form, tables)))
+    if csv is not None:
+        _write(csv, rows_as_csv(flat_rows(records)))
+    if markdown is not None:
+        _write(markdown, "\n".join(map(as_markdown, tables)))
+    if latex is not None:
+        _write(latex, "\n".join(map(as_latex, tables)))
     if json:
         for made in records:
             console.json_line(made)
-    elif "-" not in written:
+    elif "-" not in (csv, markdown, latex):
         for table in tables:
             show_table(table)
             console.result("")

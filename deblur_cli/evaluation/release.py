@@ -13,7 +13,8 @@ from deblur_cli.data.pairs import Pair
 from deblur_cli.data.sets import holds_sharp, open_pairs, spec_of
 from deblur_cli.errors import PictureError, UsageError
 from deblur_cli.evaluation.evaluate import evaluate
-from deblur_cli.evaluation.records import Progress
+from deblur_cli.evaluation.protocols import Protocol, bind
+from deblur_cli.evaluation.records import Evaluation, Progress
 from deblur_cli.host.checks import DeclarationError, require_name
 from deblur_cli.host.declarations import Metric
 from deblur_cli.host.manager import Host
@@ -119,7 +120,7 @@ def release(
             raise PictureError(
                 f"{label}: {len(found.failures)} pictures failed, first {first.name}: {first.error}; nothing was released"
             )
-        scores.append(_score(name, split, found, spec_of(chosen)))
+        scores.append(_score(name, split, found, chosen, limit=limit))
     header = replace(
         header,
         training_data=trained_on,
@@ -201,15 +202,18 @@ def _psnr(
     return evaluate(_restorer(source, tensors), pairs, metrics).summary().score("psnr").restored
 
 
-def _score(data: str, split: str, found: Any, spec: Spec | None) -> dict[str, Any]:
-    summary = found.summary().as_json()
+def _score(
+    data: str, split: str, found: Evaluation, pairs: Sequence[Pair], *, limit: int | None
+) -> dict[str, Any]:
+    summary, spec, name = found.summary().as_json(), spec_of(pairs), _set_name(data)
     names = (
         "pictures", "blurry", "restored", "pooled_psnr_blurry", "pooled_psnr_restored",
         "identical_blurry", "identical_restored",
     )  # fmt: skip
     return {
-        "data": _set_name(data),
+        "data": name,
         "split": split,
+        "protocol": bind(Protocol(data=name, split=split), pairs, spec=spec, limit=limit).hash,
         "conditions": CONDITIONS if spec is None else f"prepared by {spec.name}, {CONDITIONS}",
         "pairs_sha256": found.pairs_sha256,
         **{name: summary[name] for name in names},

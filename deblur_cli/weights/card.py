@@ -32,9 +32,10 @@ def card_text(path: Path, header: Header, *, parameters: int, source: str) -> st
         "## Scores",
         "",
         "Means over the pictures of a set, of the blurred input and of the restored picture. PSNR in dB: mean over the pictures "
-        "where it is finite; pooled: PSNR of the mean MSE over all of them. SSIM with the Gaussian window 11x11.",
+        "where it is finite; pooled: PSNR of the mean MSE over all of them. SSIM with the Gaussian window 11x11. The last column "
+        "is the hash of the protocol, of `deblur eval`, and of the pictures themselves.",
         "",
-        "| data | split | pictures | PSNR | pooled PSNR | SSIM | MSE | MAE | pairs |",
+        "| data | split | pictures | PSNR | pooled PSNR | SSIM | MSE | MAE | protocol, pairs |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
         *(_score_row(score) for score in header.scores),
         "",
@@ -71,7 +72,8 @@ def _score_row(score: Mapping[str, Any]) -> str:
             (score["blurry"]["mae"], score["restored"]["mae"], ".5f"),
         )
     ]
-    cells = (score["data"], score["split"], score["pictures"], *columns, f"`{score['pairs_sha256'][:12]}`")
+    hashes = [f"`{score[name][:12]}`" for name in ("protocol", "pairs_sha256") if score.get(name)]
+    cells = (score["data"], score["split"], score["pictures"], *columns, ", ".join(hashes))
     return f"| {' | '.join(map(str, cells))} |"
 
 
