@@ -50,7 +50,8 @@
       ([axis, room, length]) => {
         const half = room / 2 / (length * size);
         state[axis] = half >= 0.5 ? 0.5 : between(half, state[axis], 1 - half);
-        return Math.round(room / 2 - state[axis] * length * size);
+        // whole pixels of the screen: in between, the browser would smooth what is shown pixel by pixel
+        return Math.round((room / 2 - state[axis] * length * size) * devicePixelRatio) / devicePixelRatio;
       },
     );
     for (const shown of stage.querySelectorAll(".picture")) {
