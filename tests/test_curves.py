@@ -142,6 +142,38 @@ def test_short_and_long_runs_and_infinite_scores_are_drawn(tmp_path: Path, count
             assert len(picture.convert("RGB").getcolors(1 << 24)) > 50
 
 
+def boxes_of(svg: str, group: str) -> list[tuple[float, float, float, float]]:
+    """Left, top, right and bottom of the frame of each group whose id begins so, px."""
+    found = []
+    for path in re.findall(rf'<g id="{group}_\d+">\s*<g id="patch_\d+">\s*<path d="([^"]*)"', svg):
+        points = np.array(re.findall(r"(-?[\d.]+) (-?[\d.]+)", path), float)
+        found.append((*points.min(0), *points.max(0)))
+    return found
+
+
+@pytest.mark.parametrize(("count", "components"), [(1, False), (1, True), (3, False), (9, False)])
+def test_no_legend_hides_a_curve(tmp_path: Path, count: int, components: bool) -> None:
+    rows = make_rows(9)
+    if components:
+        rows = [row | {"train_mse": 0.01, "train_critic": -3.0} for row in rows]
+    names = [f"run {number}" + " of a name that is too long" * (number % 3) for number in range(count)]
+    runs = [Run(name=name, rows=rows) for name in names]
+    draw_curves(runs, tmp_path / "c.svg", format="svg")
+    svg = (tmp_path / "c.svg").read_text()
+    panels, legends = boxes_of(svg, "axes"), boxes_of(svg, "legend")
+    assert len(panels) == (5 if components else 4)
+    assert len(legends) == {(1, False): 1, (1, True): 2}.get((count, components), 3)
+    width, height = map(float, re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)[0])
+    for left, top, right, bottom in legends:
+        assert left >= 0
+        assert top >= 0
+        assert right <= width
+        assert bottom <= height
+        for panel in panels:
+            apart = right < panel[0] + 1 or left > panel[2] - 1 or bottom < panel[1] + 1 or top > panel[3] - 1
+            assert apart, (left, top, right, bottom, panel)
+
+
 def test_a_picture_depends_on_the_values_alone(tmp_path: Path) -> None:
     for format in ("svg", "pdf"):
         for name in ("a", "b"):

@@ -28,6 +28,7 @@ REDRAW_S = 30.0
 _TRAINING, _BLURRED, _BEST = (0, (1, 1)), (0, (7, 2)), (0, (3, 3))
 """Dashes of lines; in points, drawn and left out."""
 _MAX_LINES = 8  # of the caption
+_LETTERS = 165  # that fit into a line of a legend as wide as the figure
 _WIDE = 20.0
 """Values that differ by more than this factor are drawn on a logarithmic axis."""
 
@@ -149,12 +150,17 @@ def _figure(runs: Sequence[Run], by: Axis) -> "Figure":
         panels = dict(zip(("loss", "lr", "psnr", "ssim"), figure.subplots(2, 2).flat, strict=True))
     if len(runs) == 1:
         _draw_single(panels, runs[0], by, components)
-        figure.suptitle(_short(runs[0].name, 100), x=0.01, ha="left", fontsize=11)
+        handles, labels = _legend_of_single(runs[0])
+        (upper if components else figure).legend(
+            handles, labels, loc="outside upper right", ncols=len(labels)
+        )
+        figure.suptitle(_short(runs[0].name, 44), x=0.01, ha="left", fontsize=11)
     else:
         _draw_several(panels, runs, by)
         handles = [_stroke(colour_of(number), _dash(number)) for number in range(len(runs))]
         names = [f" {_short(run.name)}" for run in runs]  # matplotlib leaves out labels that begin with _
-        figure.legend(handles, names, loc="outside upper left", ncols=min(5, len(runs)))
+        columns = _LETTERS // (max(map(len, names)) + 10)  # 10: a stroke and the gaps beside it
+        figure.legend(handles, names, loc="outside upper left", ncols=max(1, min(5, columns, len(runs))))
     endless = sum(int(np.isinf(_values(run.rows, "psnr")).sum()) for run in runs)
     for name, panel in panels.items():
         note = f", infinite {endless} times" if name == "psnr" and endless else ""
@@ -166,24 +172,35 @@ def _figure(runs: Sequence[Run], by: Axis) -> "Figure":
 def _draw_single(panels: "dict[str, Axes]", run: Run, by: Axis, components: Sequence[str]) -> None:
     """One colour a quantity."""
     rows, first, second = run.rows, COLOURS[0], COLOURS[1]
-    _line(panels["loss"], by, rows, "train_loss", first, _TRAINING, label="training")
-    _line(panels["loss"], by, rows, "val_loss", second, label="validation")
+    _line(panels["loss"], by, rows, "train_loss", first, _TRAINING)
+    _line(panels["loss"], by, rows, "val_loss", second)
     _line(panels["lr"], by, rows, "lr", first)
     for name in ("psnr", "ssim"):
-        _line(panels[name], by, rows, name, second, label="restored")
-        _line(panels[name], by, rows, f"blurry_{name}", GREY, _BLURRED, label="blurred input")
+        _line(panels[name], by, rows, name, second)
+        _line(panels[name], by, rows, f"blurry_{name}", GREY, _BLURRED)
     for number, name in enumerate(components):
         colour, dash = colour_of(number), _dash(number)
         _line(panels["components"], by, rows, name, colour, dash, label=_short(name.removeprefix("train_")))
     if components:
         greatest = [float(np.nanmax(np.abs(_values(rows, name)))) for name in components]
         if min(greatest) * _WIDE < max(greatest):  # both signs: linear around zero, where the smallest lies
-            panels["components"].set_yscale("symlog", linthresh=max(min(greatest), max(greatest) / 1000))
+            least = max(min(greatest), max(greatest) / 1000)
+            panels["components"].set_yscale("symlog", linthresh=10.0 ** np.floor(np.log10(least)))
+        panels["components"].legend(loc="upper left", bbox_to_anchor=(1, 1))
     for name in panels.keys() - {"lr"}:
         _mark_best(panels[name], by, rows, GREY)
-        panels[name].legend()
-    if components:
-        panels["components"].legend(loc="upper left", bbox_to_anchor=(1, 1))
+
+
+def _legend_of_single(run: Run) -> tuple[list[Any], list[str]]:
+    """For all panels together and beside them, so that it hides no curve: what is drawn how, and what it is."""
+    best, blurred = best_of(run.rows), "blurry_psnr" in run.rows[-1]
+    entries = [(_stroke(COLOURS[0], _TRAINING), "training"), (_stroke(COLOURS[1]), "validation: restored")]
+    if blurred:
+        entries.append((_stroke(GREY, _BLURRED), "validation: blurred input"))
+    if best is not None:
+        entries.append((_stroke(GREY, _BEST), _named(best)))
+    handles, labels = zip(*entries, strict=True)
+    return list(handles), list(labels)
 
 
 def _draw_several(panels: "dict[str, Axes]", runs: Sequence[Run], by: Axis) -> None:
@@ -203,10 +220,13 @@ def _draw_several(panels: "dict[str, Axes]", runs: Sequence[Run], by: Axis) -> N
     best = _stroke(GREY, _BEST), "best validation loss"
     entries = {
         "loss": [(_stroke(GREY, _TRAINING), "training"), (_stroke(GREY), "validation"), best],
-        "psnr": [(_stroke(GREY), "restored"), (_stroke(GREY, _BLURRED), "blurred input"), best],
+        "psnr": [(_stroke(GREY), "restored"), (_stroke(GREY, _BLURRED), "blurred input")],
     }
-    for name, several in entries.items():
-        panels[name].legend(*zip(*several, strict=True))
+    for name, several in entries.items():  # in the line of the title, where they hide no curve
+        panels[name].legend(
+            *zip(*several, strict=True), loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0.2,
+            columnspacing=1.2,
+        )  # fmt: skip
 
 
 def _line(
@@ -237,7 +257,7 @@ def _mark_best(panel: "Axes", by: Axis, rows: Sequence[Row], colour: str) -> Non
     best = best_of(rows)
     if best is not None:
         at = float(by.of([best])[0])
-        panel.axvline(at, color=colour, linestyle=_BEST, linewidth=1.1, label=_named(best))
+        panel.axvline(at, color=colour, linestyle=_BEST, linewidth=1.1)
 
 
 def _stroke(colour: str, dash: Any = "-") -> Any:
@@ -260,7 +280,7 @@ def _finish(panel: "Axes", title: str, by: Axis) -> None:
         panel.text(0.5, 0.5, "no finite value", transform=panel.transAxes, ha="center", color=GREY)
     elif panel.get_yscale() == "linear" and low > 0 and high / low > _WIDE:
         panel.set_yscale("log")
-    if panel.get_yscale() != "linear":
+    if panel.get_yscale() != "linear" or high < 1e-3:
         panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         panel.yaxis.set_minor_formatter(NullFormatter())
 
