@@ -20,7 +20,7 @@ from deblur_cli.evaluation.score_tables import (
 )
 from deblur_cli.host.declarations import Metric
 from deblur_cli.pictures.picture import shown
-from deblur_cli.pictures.plotting import COLOURS, GREY, colour, write_figure
+from deblur_cli.pictures.plotting import COLOURS, GREY, colour, legend_columns, shortened, write_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -133,11 +133,12 @@ def _figure(
     for panel in list(axes)[len(panels) :]:
         panel.set_axis_off()
     handles = [*(_point(look) for look in looks.values()), _line()]
-    texts = [*(f" {shown(name)}" for name in names), "blurred input"]
+    texts = [*(f" {shortened(name)}" for name in names), "blurred input"]
     if any(_printed(record, metric) is not None for records in panels for record in records):
         handles.append(_point({"color": GREY, "marker": "o"}, hollow=True))
         texts.append("the report's own figure")
-    figure.legend(handles, texts, loc="outside upper left", ncols=min(3, len(texts)), markerscale=1)
+    columns = legend_columns(texts, width=figure.get_figwidth(), most=4)
+    figure.legend(handles, texts, loc="outside upper left", ncols=columns, markerscale=1)
     caption = weights_notes([record for records in panels for record in records], labels)
     if against is Cost.SECONDS:
         devices = {str(record.get("run", {}).get("device")) for records in panels for record in records}

@@ -2,13 +2,14 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deblur_cli.errors import MissingError
 from deblur_cli.pictures.atomic import atomic_write
+from deblur_cli.pictures.picture import shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,6 +21,7 @@ MISSING = "drawing curves needs the extra 'plots': pip install 'deblur-cli[plots
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GREY = "#6A6A6A"
 
+_LETTERS_PER_INCH = 16.5  # of a legend
 _STYLE = {
     "font.size": 9.5,
     "axes.spines.top": False,
@@ -60,6 +62,18 @@ def write_figure(
 def colour(number: int) -> str:
     """One after the other, then again."""
     return COLOURS[number % len(COLOURS)]
+
+
+def shortened(name: str, length: int = 36) -> str:
+    """The name on one line, with its end kept where it is too long: names of runs and files differ there."""
+    text = shown(name)
+    return text if len(text) <= length else f"...{text[-length:]}"
+
+
+def legend_columns(names: Sequence[str], *, width: float, most: int) -> int:
+    """How many names stand beside each other in a legend as wide as the figure. width : of that, in inches"""
+    each = max(map(len, names)) + 10  # 10: a stroke and the gaps beside it
+    return max(1, min(int(width * _LETTERS_PER_INCH) // each, most, len(names)))
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from deblur_cli.errors import MissingError
 from deblur_cli.pictures.picture import shown
-from deblur_cli.pictures.plotting import COLOURS, GREY, MISSING, write_figure
+from deblur_cli.pictures.plotting import COLOURS, GREY, MISSING, legend_columns, shortened, write_figure
 from deblur_cli.pictures.plotting import colour as colour_of
 from deblur_cli.training.recording.metrics_file import Row, best_of
 
@@ -28,7 +28,6 @@ REDRAW_S = 30.0
 _TRAINING, _BLURRED, _BEST = (0, (1, 1)), (0, (7, 2)), (0, (3, 3))
 """Dashes of lines; in points, drawn and left out."""
 _MAX_LINES = 8  # of the caption
-_LETTERS = 165  # that fit into a line of a legend as wide as the figure
 _WIDE = 20.0
 """Values that differ by more than this factor are drawn on a logarithmic axis."""
 
@@ -154,13 +153,13 @@ def _figure(runs: Sequence[Run], by: Axis) -> "Figure":
         (upper if components else figure).legend(
             handles, labels, loc="outside upper right", ncols=len(labels)
         )
-        figure.suptitle(_short(runs[0].name, 44), x=0.01, ha="left", fontsize=11)
+        figure.suptitle(shortened(runs[0].name, 44), x=0.01, ha="left", fontsize=11)
     else:
         _draw_several(panels, runs, by)
         handles = [_stroke(colour_of(number), _dash(number)) for number in range(len(runs))]
-        names = [f" {_short(run.name)}" for run in runs]  # matplotlib leaves out labels that begin with _
-        columns = _LETTERS // (max(map(len, names)) + 10)  # 10: a stroke and the gaps beside it
-        figure.legend(handles, names, loc="outside upper left", ncols=max(1, min(5, columns, len(runs))))
+        names = [f" {shortened(run.name)}" for run in runs]  # matplotlib leaves out labels that begin with _
+        columns = legend_columns(names, width=figure.get_figwidth(), most=5)
+        figure.legend(handles, names, loc="outside upper left", ncols=columns)
     endless = sum(int(np.isinf(_values(run.rows, "psnr")).sum()) for run in runs)
     for name, panel in panels.items():
         note = f", infinite {endless} times" if name == "psnr" and endless else ""
@@ -180,7 +179,9 @@ def _draw_single(panels: "dict[str, Axes]", run: Run, by: Axis, components: Sequ
         _line(panels[name], by, rows, f"blurry_{name}", GREY, _BLURRED)
     for number, name in enumerate(components):
         colour, dash = colour_of(number), _dash(number)
-        _line(panels["components"], by, rows, name, colour, dash, label=_short(name.removeprefix("train_")))
+        _line(
+            panels["components"], by, rows, name, colour, dash, label=shortened(name.removeprefix("train_"))
+        )
     if components:
         greatest = [float(np.nanmax(np.abs(_values(rows, name)))) for name in components]
         if min(greatest) * _WIDE < max(greatest):  # both signs: linear around zero, where the smallest lies
@@ -298,12 +299,6 @@ def _values(rows: Sequence[Row], name: str) -> NDArray[np.float64]:
 def _dash(number: int) -> str:
     """Another one when the colours are used up."""
     return ("-", "-.")[number // len(COLOURS) % 2]
-
-
-def _short(name: str, length: int = 36) -> str:
-    """The name, with its end kept where it is too long: runs differ there."""
-    text = shown(name)
-    return text if len(text) <= length else f"...{text[-length:]}"
 
 
 def _named(best: Row) -> str:
