@@ -118,7 +118,10 @@ class Recipe:
         if isinstance(self.strategy, WassersteinGP):
             alone = self.strategy.pretrain_epochs
             require(
-                alone < self.epochs, "strategy.pretrain_epochs", alone, f"less than epochs, {self.epochs}"
+                alone < self.epochs,
+                "strategy.pretrain_epochs",
+                alone,
+                f"less than epochs, {self.epochs} (--epochs shortens both)",
             )
         require(
             self.accumulate <= self.batch_size,

@@ -117,12 +117,6 @@ class PictureMoments(OfPicture):
         """The moments of what it keeps, and of how many values."""
         kept = window.kept(x)
         count = kept.shape[-2:].numel()
-        if not count:  # at a reduced size
-            return (
-                0,
-                x.new_zeros(x.shape[1], dtype=torch.float64),
-                x.new_zeros(x.shape[1], dtype=torch.float64),
-            )
         mean, variance = _moments(kept)
         return count, mean.double(), variance.double()
 

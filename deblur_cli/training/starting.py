@@ -28,7 +28,9 @@ def initial_network(
     if init is not None:
         source = resolve(host, init)
         if source.path is None:
-            raise MissingError(f"--init {init}: the model has no weights")
+            raise MissingError(
+                f"--init {init}: the model has no weights yet; give a run folder or a weights file of {init}"
+            )
         if read_header(source.path).model != model.name:
             raise UsageError(f"--init {init} holds weights of {source.model.name}, not of {model.name}")
         other = [f"model.{name}={value}" for name, value in source.options.items() if value != options[name]]
