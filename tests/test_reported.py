@@ -6,10 +6,12 @@ from collections.abc import Iterator
 import pytest
 
 from deblur_cli import Reported
+from deblur_cli.evaluation.protocols import PROTOCOLS
 from deblur_cli.host.checks import DeclarationError
 from deblur_cli.host.manager import Host
 
-MODELS = Host.discover(environ={}).models
+HOST = Host.discover(environ={})
+MODELS, METRICS = HOST.models, HOST.metrics
 
 # Figures as printed; "-" where there is none. LogCosh in 1e-4, MSE in 1e-3, MAE in 1e-2, as in the first report. The
 # second project's tables cut digits off (0.003897 is 0.00389 there), so their figures bound ours from below.
@@ -129,6 +131,12 @@ def test_the_figures_are_consistent_but_where_a_note_says_so() -> None:
             assert item.blurry["logcosh"] > item.blurry["mse"] / 2
             assert "computed in another way" in item.note
     assert odd == {("msdeblurwgan_5", "network")}
+
+
+def test_each_figure_belongs_to_a_protocol_that_measures_its_metrics() -> None:
+    for label, item in declared():
+        assert item.protocol in PROTOCOLS, label
+        assert set(item.scores) <= set(METRICS), label
 
 
 def test_each_figure_says_where_it_stands() -> None:

@@ -279,6 +279,51 @@ def test_data_sets_whose_names_make_one_file_name_get_two(run, tmp_path: Path) -
     assert written == {"my-set.csv": "my/set", "my-set-2.csv": "my:set", "My-Set-3.csv": "../../My-Set"}
 
 
+def test_what_eval_keeps_and_what_it_prints_make_the_same_tables(
+    run, identity, rednet_weights, photo, tmp_path: Path
+) -> None:
+    """Real evaluations of two networks on two sets of data."""
+    for number, data in enumerate(("near", "far")):
+        for at in range(2):
+            sharp = photo[16 * at : 16 * at + 48, :64]
+            for name, pixels in (("sharp", sharp), ("blur", np.roll(sharp, number + 1, axis=1))):
+                path = tmp_path / data / name / f"{at}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(path)
+    words = (
+        "eval",
+        "-m",
+        identity.weights["identity"],
+        rednet_weights,
+        "--metrics",
+        "psnr",
+        "mse",
+        "--record",
+        "kept",
+        "--json",
+    )
+    printed = []
+    for data in ("near", "far"):
+        done = run(*words, "--data", data, env=identity.env)
+        assert done.code == 0, done.err
+        printed.append(done.out)
+    (tmp_path / "printed.jsonl").write_text("".join(printed))
+    kept = run("results", "kept", "-o", "out")
+    assert kept.code == 0, kept.err
+    assert sorted(run("results", "printed.jsonl").out) == sorted(kept.out)
+    for data, lines in zip(("near", "far"), printed, strict=True):
+        rows = {row["model"]: row for row in rows_of(tmp_path / "out" / f"{data}.csv")}
+        for made in map(json.loads, lines.splitlines()):
+            row = rows[made["model"]]
+            assert float(row["psnr_restored"]) == pytest.approx(made["restored"]["psnr"], rel=1e-9)
+            assert float(row["mse_gain"]) == pytest.approx(made["gain"]["mse"], rel=1e-9, abs=1e-12)
+            assert row["protocol_hash"] == made["protocol"]["hash"]
+            assert row["parameters"] == str(made["parameters"])
+    identical = line_of(kept.out, next(name for name in rows if "identity" in name))
+    assert identical[1] == "+0.00"
+    assert kept.out.count("over data sets") == 1, "of PSNR; nobody asked for that of MSE"
+
+
 # Plots
 
 
