@@ -3,6 +3,7 @@
 The weights are random but seeded: what those of the authors would say is not asked.
 """
 
+import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ import pytest
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -257,3 +259,18 @@ def test_code_in_a_file_is_not_run_and_damage_is_said(tmp_path: Path, weights: P
     assert not (tmp_path / "made").exists()
     (tmp_path / "torn.pth").write_bytes(weights.read_bytes()[:5000])
     refused(tmp_path / "torn.pth", UsageError, *HOW)
+
+
+def test_the_command_measures_it_and_records_which_weights(
+    run: Callable, identity, weights: Path, tmp_path: Path, photo: NDArray
+) -> None:
+    for kind, picture in (("blur", np.roll(photo, 2, axis=1)), ("sharp", photo)):
+        (tmp_path / "pairs" / kind).mkdir(parents=True)
+        Image.fromarray(picture).save(tmp_path / "pairs" / kind / "a.png")
+    words = ("eval", "-m", identity.weights["identity"], "--data", "pairs", "--metrics", "lpips", "--json")
+    ran = run(*words, "--lpips-weights", weights, env=identity.env)
+    assert ran.code == 0, ran.err
+    (found,) = ran.json()
+    restored, sharp = (picture.astype(np.float32) / 255 for picture in (np.roll(photo, 2, axis=1), photo))
+    assert found["restored"]["lpips"] == pytest.approx(lpips(weights)(restored, sharp))
+    assert found["metric_files"] == {"lpips": {"weights": hashlib.sha256(weights.read_bytes()).hexdigest()}}

@@ -16,7 +16,7 @@ from deblur_cli import __version__
 from deblur_cli.evaluation.breakdown import by_sigma
 from deblur_cli.evaluation.protocols import Conditions
 from deblur_cli.evaluation.records import Evaluation
-from deblur_cli.host.declarations import Reported
+from deblur_cli.host.declarations import Metric, Reported
 from deblur_cli.pictures import atomic_write
 from deblur_cli.restore.restorer import Restorer
 from deblur_cli.weights import Source, file_sha256, read_header
@@ -31,12 +31,14 @@ def make_record(
     source: Source,
     restorer: Restorer,
     settings: Mapping[str, Any],
+    options: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
     """One model under one protocol, as plain values.
 
     Parameters
     ----------
     settings : how the restorer was asked to work, such as its tiles
+    options : by name of a metric, what it was prepared with
     """
     reported = find_reported(source, conditions)
     return {
@@ -47,6 +49,11 @@ def make_record(
         "steps": None if source.path is None else read_header(source.path).steps,
         "protocol": conditions.as_json(),
         "metrics": {metric.name: metric.summary for metric in found.metrics},
+        "metric_files": {
+            metric.name: _files(metric, options.get(metric.name, {}))
+            for metric in found.metrics
+            if metric.files
+        },
         **found.summary().as_json(),
         "by_sigma": by_sigma(found.records),
         "reported": None if reported is None else _reported(reported),
@@ -86,6 +93,11 @@ def find_reported(source: Source, conditions: Conditions) -> Reported | None:
         if same and reported.protocol == conditions.protocol.name:
             return reported
     return None
+
+
+def _files(metric: Metric, options: Mapping[str, Any]) -> dict[str, str]:
+    """SHA-256 of the files that a metric was prepared with, by option: of others its scores do not compare."""
+    return {name: file_sha256(Path(options[name])) for name in metric.files if options.get(name)}
 
 
 def _reported(reported: Reported) -> dict[str, Any]:

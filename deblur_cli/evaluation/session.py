@@ -122,7 +122,7 @@ def measure(
     records = tuple(
         make_record(
             found[contender.label], task.conditions, source=contender.source, restorer=contender.restorer,
-            settings={**contender.settings, "workers": workers},
+            settings={**contender.settings, "workers": workers}, options=task.options,
         )
         for contender in contenders
     )  # fmt: skip
