@@ -1,5 +1,8 @@
 """`deblur compare` as users type it."""
 
+import base64
+import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -145,3 +148,206 @@ def test_grey_16_bit_and_transparent_pictures_are_compared(run, identity, tmp_pa
         ran = run("compare", tmp_path / f"{name}.png", "-m", identity.weights["identity"], env=identity.env)
         assert ran.code == 0, ran.err
         assert (tmp_path / f"{name}.compare.png").is_file()
+
+
+@pytest.fixture
+def three(tmp_path: Path, photo: np.ndarray) -> Path:
+    """A folder of three blurred pictures, a.png to c.png, more blurred from one to the next, and sharp/ beside them."""
+    (tmp_path / "sharp").mkdir()
+    for name, radius in (("a", 1), ("b", 2), ("c", 3)):
+        Image.fromarray(photo).filter(ImageFilter.GaussianBlur(radius)).save(tmp_path / f"{name}.png")
+        Image.fromarray(photo).save(tmp_path / "sharp" / f"{name}.png")
+    return tmp_path
+
+
+def facts_of(page: Path) -> dict:
+    """What a page shows, as its script reads it."""
+    text = page.read_text(encoding="utf-8")
+    return json.loads(text.split('id="facts">')[1].split("</script>")[0])
+
+
+def embedded_in(page: Path, picture: int, pane: int) -> np.ndarray:
+    """A picture out of a page."""
+    text = page.read_text(encoding="utf-8")
+    uri = text.split(f'id="pixels-{picture}-{pane}">')[1].split("</script>")[0]
+    with Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))) as found:
+        return np.asarray(found)
+
+
+def test_several_pictures_are_one_page_with_what_gained_least_first(
+    run, identity, rednet_weights, three
+) -> None:
+    words = (
+        "compare", "a.png", "b.png", "c.png", "-m", identity.weights["identity"], rednet_weights,
+        "--reference", "sharp", "-o", "page.html",
+    )  # fmt: skip
+    ran = run(*words, "--json", env=identity.env)
+    assert ran.code == 0, ran.err
+    lines = ran.json()
+    assert [line["image"] for line in lines] == ["a.png", "b.png", "c.png"]
+    assert {line["output"] for line in lines} == {"page.html"}
+    for line in lines:
+        expected = peak_signal_noise_ratio(read(three / "sharp/a.png"), read(three / line["image"]))
+        assert line["blurry"]["psnr"] == pytest.approx(expected, abs=1e-4)
+        assert line["embedded"] == {"width": 128, "height": 96, "kind": "PNG"}
+    gains = {line["image"]: line["restored"][1]["scores"]["psnr"] - line["blurry"]["psnr"] for line in lines}
+    gains = {name: min(0, gain) for name, gain in gains.items()}  # identity gains nothing
+    page = three / "page.html"
+    shown = [picture["title"].split(" ")[0] for picture in facts_of(page)["pictures"]]
+    assert shown == sorted(shown, key=lambda name: gains[name])
+    first = shown.index("a.png")
+    assert np.array_equal(embedded_in(page, first, 0), read(three / "a.png"))
+    assert np.array_equal(embedded_in(page, first, 3), read(three / "sharp/a.png"))
+    assert not list(three.glob("*.compare.png"))
+    before = page.read_bytes()
+    assert run(*words, "--overwrite", env=identity.env).code == 0
+    assert page.read_bytes() == before
+
+
+def test_a_page_says_what_it_embeds_and_when_that_is_a_reduced_copy(run, identity, three) -> None:
+    words = ("compare", "a.png", "-m", identity.weights["identity"], "-o", "page.html", "--overwrite")
+    assert run(*words, env=identity.env).code == 0
+    (note,) = facts_of(three / "page.html")["pictures"][0]["notes"]
+    assert "PNG" in note["text"]
+    assert "every pixel of 128x96" in note["text"]
+    assert run(*words, "--page-px", "64", env=identity.env).code == 0
+    (note,) = facts_of(three / "page.html")["pictures"][0]["notes"]
+    assert "reduced copies of 64x48 px, the pictures have 128x96" in note["text"]
+    assert embedded_in(three / "page.html", 0, 0).shape == (48, 64, 3)
+
+
+def test_a_picture_that_fails_is_named_and_counted_and_the_others_are_shown(run, identity, three) -> None:
+    (three / "b.png").write_bytes(b"no picture")
+    (three / "sharp" / "c.png").unlink()
+    ran = run(
+        "compare", "a.png", "b.png", "c.png", "-m", identity.weights["identity"], "--reference", "sharp",
+        "-o", "page.html", "--json", env=identity.env,
+    )  # fmt: skip
+    assert ran.code == 1
+    assert "b.png" in ran.err
+    assert "c.png has no reference: there is no sharp/c.png" in ran.err
+    assert "2 of 3 pictures failed" in ran.err
+    assert ["error" in line for line in ran.json()] == [False, True, True]
+    assert [picture["title"].split(" ")[0] for picture in facts_of(three / "page.html")["pictures"]] == [
+        "a.png"
+    ]
+    assert "2 of 3 pictures failed and are not here" in (three / "page.html").read_text()
+    ran = run(
+        "compare", "a.png", "b.png", "-m", identity.weights["identity"], "-o", "sheets/", env=identity.env
+    )
+    assert ran.code == 1
+    assert [path.name for path in (three / "sheets").iterdir()] == ["a.compare.png"]
+
+
+def test_a_model_that_fails_leaves_the_others_and_is_named(run, identity, rednet_weights, three) -> None:
+    broken = three / "broken.safetensors"
+    tensors = {name: value * float("nan") for name, value in read_tensors(rednet_weights).items()}
+    write_weights(broken, tensors, read_header(rednet_weights))
+    ran = run("compare", "a.png", "-m", broken, identity.weights["identity"], "--json", env=identity.env)
+    assert ran.code == 1
+    assert "broken.safetensors" in ran.err
+    (line,) = ran.json()
+    assert [item["model"] for item in line["restored"]] == ["identity (identity.safetensors)"]
+    assert list(line["failures"]) == ["rednet30 (broken.safetensors)"]
+    assert (three / "a.compare.png").is_file()
+
+
+def test_without_a_model_the_pictures_are_finished_results(run, three) -> None:
+    ran = run("compare", "a.png", "b.png", "--reference", "sharp/a.png", "--blurred", "c.png", "--json")
+    assert ran.code == 0, ran.err
+    (line,) = ran.json()
+    assert line["image"] == ["a.png", "b.png"]
+    assert line["output"] == "a.compare.png"
+    sharp = read(three / "sharp/a.png")
+    for shown in line["restored"]:
+        assert shown["scores"]["psnr"] == pytest.approx(
+            peak_signal_noise_ratio(sharp, read(three / shown["model"])), abs=1e-4
+        )
+    assert line["blurry"]["psnr"] == pytest.approx(
+        peak_signal_noise_ratio(sharp, read(three / "c.png")), abs=1e-4
+    )
+    ran = run("compare", "a.png", "b.png", "-o", "page.html", env={"DEBLUR_MODEL": "rednet30"})
+    assert ran.code == 0, ran.err
+    panes = [pane["label"] for pane in facts_of(three / "page.html")["pictures"][0]["panes"]]
+    assert panes == ["a.png", "b.png"]
+
+
+def test_finished_results_of_other_sizes_or_alone_are_refused(run, three, photo) -> None:
+    Image.fromarray(photo[:50]).save(three / "small.png")
+    ran = run("compare", "a.png", "small.png")
+    assert ran.code == 1
+    assert "a.png is 128x96, small.png 128x50" in ran.err
+    ran = run("compare", "a.png")
+    assert ran.code == 2
+    assert "nothing to compare a.png with" in ran.err
+    ran = run("compare", "a.png", "absent.png", "b.png")
+    assert ran.code == 1  # but what can be read is compared
+    assert "absent.png" in ran.err
+    assert (three / "a.compare.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("-m", "identity", "a.png"), "-m takes all words that follow, and got the picture a.png"),
+        (
+            ("a.png", "--metrics", "psnr", "b.PNG"),
+            "--metrics takes all words that follow, and got the picture b.PNG",
+        ),
+        (
+            ("a.png", "--roi", "1,2,3,4", "b.jpg"),
+            "--roi takes all words that follow, and got the picture b.jpg",
+        ),
+        (("--reference", "sharp/a.png", "a.png"), "or after --"),
+        (("a.png", "--reference", "sharp/a.png", "b.png", "-m", "identity"), "2 references for 1 picture:"),
+        (("a.png", "b.png", "-m", "identity", "-o", "one.png"), "-o one.html"),
+        (("a.png", "sharp/a.png", "-m", "identity", "-o", "out/"), "have one name"),
+        (("a.png", "-m", "identity", "-o", "page.txt"), "no picture format"),
+        (("a.png", "-m", "identity", "--metrics", "ssim"), "--reference"),
+        (("a.png", "-m", "identity", "--blurred", "b.png"), "--blurred is for finished results"),
+        (("a.png", "-m", "identity", "--data", "sample"), "--data"),
+        (("--data", "sample", "-m", "identity"), "-o page.html"),
+        (("-m", "identity"), "no picture is named"),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, tuple) else "",
+)
+def test_what_cannot_be_meant_is_refused_before_any_work(run, identity, three, words, says) -> None:
+    given = [identity.weights["identity"] if word == "identity" else word for word in words]
+    before = sorted(three.rglob("*"))
+    ran = run("compare", *given, env=identity.env)
+    assert ran.code == 2, ran.err
+    assert says in ran.err
+    assert sorted(three.rglob("*")) == before
+
+
+def test_pictures_after_two_dashes_are_pictures(run, identity, three) -> None:
+    ran = run("compare", "-m", identity.weights["identity"], "--", "a.png", env=identity.env)
+    assert ran.code == 0, ran.err
+    assert (three / "a.compare.png").is_file()
+
+
+def test_the_pairs_of_a_data_set_are_compared(run, identity, tmp_path) -> None:
+    ran = run(
+        "compare", "--data", "sample", "--limit", "2", "-m", identity.weights["identity"], "-o", "page.html", "--json",
+        env=identity.env,
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert len(ran.json()) == 2
+    assert all(line["restored"][0]["scores"] == line["blurry"] for line in ran.json())
+    assert "sample, split val, the first 2 of" in (tmp_path / "page.html").read_text()
+
+
+def test_a_metric_without_reference_is_measured_where_there_is_none(run, identity, three) -> None:
+    ran = run(
+        "compare",
+        "a.png",
+        "-m",
+        identity.weights["identity"],
+        "--metrics",
+        "blur",
+        "--json",
+        env=identity.env,
+    )
+    assert ran.code == 0, ran.err
+    (line,) = ran.json()
+    assert line["restored"][0]["scores"]["blur"] == pytest.approx(line["blurry"]["blur"])

@@ -208,7 +208,7 @@ def file_inputs(images: Sequence[Path], references: Sequence[Path], *, max_pixel
     folder = references[0] if len(references) == 1 and references[0].is_dir() else None
     if references and folder is None and len(references) != len(images):
         raise UsageError(
-            f"{len(references)} references for {len(images)} pictures: give as many, or a folder of files of the same "
+            f"{len(references)} references for {len(images)} {'picture' if len(images) == 1 else 'pictures'}: give as many, or a folder of files of the same "
             "names; --reference takes all words that follow, so put the pictures before it, or after --"
         )
     found: list[Path | str | None] = [None] * len(images)
@@ -322,7 +322,7 @@ def _targets(output: str | None, stems: Sequence[Path]) -> list[Path]:
         return [path / f"{stem.name}.compare.png" for stem in stems]
     if len(stems) > 1:
         raise UsageError(
-            f"-o {output} is one picture, but there are {len(stems)} to show: give a page, such as {path.with_suffix('.html')}, "
+            f"-o {output} is one picture, but there are {len(stems)} to show: give a page, -o {path.with_suffix('.html')}, "
             f"or a folder for a sheet each, -o {path.with_suffix('')}/"
         )
     return [path]

@@ -156,11 +156,10 @@ def write_page(
 
 def worst_first(pictures: Sequence[PagePicture]) -> list[PagePicture]:
     """By the gain of the result that gained least; those without one last, in their order."""
-    return sorted(pictures, key=lambda picture: (math.isnan(picture.worst_gain), _number(picture.worst_gain)))
-
-
-def _number(value: float) -> float:
-    return 0.0 if math.isnan(value) else value
+    return sorted(
+        pictures,
+        key=lambda picture: math.inf if math.isnan(picture.worst_gain) else picture.worst_gain,
+    )
 
 
 def _part(name: str) -> str:
