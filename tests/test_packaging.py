@@ -85,6 +85,7 @@ def test_the_wheel_holds_the_core_the_plugins_and_the_weights_and_nothing_else(w
         if name.startswith("deblur_cli/_released/") and name.endswith(".safetensors")
     } == released
     assert {"deblur_cli/py.typed", "deblur_cli/blur/presets/photo-mix.toml"} <= set(names)
+    assert {f"deblur_cli/evaluation/page/page.{kind}" for kind in ("html", "css", "js")} <= set(names)
     assert not [name for name in names if name.endswith((".pyc", ".png", ".jpg"))]
 
 
