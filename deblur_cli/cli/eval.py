@@ -389,16 +389,18 @@ def _output(
     from deblur_cli.cli.show_table import show_table
     from deblur_cli.evaluation.breakdown import sigma_table
     from deblur_cli.evaluation.results import flat_rows
-    from deblur_cli.evaluation.score_tables import by_pairs, by_protocol, score_table
+    from deblur_cli.evaluation.score_tables import by_pairs, by_protocol, cross_table, measured, score_table
     from deblur_cli.evaluation.tables import rows_as_csv
     from deblur_cli.evaluation.typeset import as_latex, as_markdown
 
     tables = [
         table
         for same in by_protocol(records)
-        for table in (score_table(same, host.metrics), *map(sigma_table, by_pairs(same)))
+        for table in (score_table(same, host.metrics, deviations=True), *map(sigma_table, by_pairs(same)))
         if table is not None
     ]
+    if len(by_protocol(records)) > 1:
+        tables += [cross_table(records, name, host.metrics) for name in measured(records)]
     if csv is not None:
         _write(csv, rows_as_csv(flat_rows(records)))
     if markdown is not None:
