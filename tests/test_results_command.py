@@ -12,6 +12,14 @@ import pytest
 from evaluation_records import record
 from PIL import Image
 
+from deblur_cli.evaluation.breakdown import sigma_table
+from deblur_cli.evaluation.results import by_data, flat_rows, newest, read_records
+from deblur_cli.evaluation.score_tables import by_pairs, by_protocol, cross_table, score_table
+from deblur_cli.evaluation.typeset import as_latex, as_markdown, as_text
+from deblur_cli.host.manager import Host
+
+METRICS = Host.discover(environ={}).metrics
+
 REPORTED = {
     "scores": {"psnr": 33.52},
     "blurry": {"psnr": 24.67},
@@ -159,6 +167,7 @@ WHOLE = record(restored={"psnr": 26.0})
         ),
         (WHOLE | {"blurry": {}}, "'blurry' is missing or not of all metrics"),
         (WHOLE | {"seconds_per_picture": "fast"}, "'seconds_per_picture' is missing or not a number or null"),
+        (WHOLE | {"by_sigma": [{"from": 0}]}, "'by_sigma' is missing or not of ranges with scores"),
         (WHOLE | {"weights_sha256": 5}, "'weights_sha256' is missing or not a text or null"),
         (
             WHOLE | {"reported": {"scores": {"psnr": "x"}, "where": "w"}},
@@ -177,6 +186,40 @@ def test_what_is_no_record_is_named_and_counted_and_the_rest_goes_on(
     assert why in line
     assert "1 of 4 files hold no record" in done.err
     assert line_of(done.out, "unet16.photo")[0] == "27.00*"
+
+
+MISSING = object()
+
+
+@pytest.mark.parametrize("where", [None, "protocol", "reported", "run"])
+def test_a_record_with_any_one_value_changed_is_refused_or_makes_all_tables(
+    tmp_path: Path, where: str | None
+) -> None:
+    whole = record("a", restored={"psnr": 26.0}, reported=REPORTED, by_sigma=sigmas(40.0))
+    other = record("b", restored={"psnr": 27.0}, by_sigma=sigmas(41.0))
+    refused = 0
+    for key in whole if where is None else whole[where]:
+        for value in (MISSING, None, -5, "x", [], {}, True, [1], {"psnr": "x"}, {"psnr": None}, 1.5):
+            changed = json.loads(json.dumps(whole))
+            owner = changed if where is None else changed[where]
+            if value is MISSING:
+                del owner[key]
+            else:
+                owner[key] = value
+            found, unusable = read_records(
+                [keep(tmp_path, "a.json", changed), keep(tmp_path, "b.json", other)]
+            )
+            refused += len(unusable)
+            records, _ = newest(found)
+            by_data(records)
+            flat_rows(records)
+            tables = [cross_table(records, "psnr", METRICS)]
+            for same in by_protocol(records):
+                tables.append(score_table(same, METRICS, deviations=True))
+                tables += filter(None, map(sigma_table, by_pairs(same)))
+            for table in tables:
+                as_text(table), as_latex(table), as_markdown(table)
+    assert bool(refused) == (where != "run")
 
 
 def test_bytes_that_are_no_text_are_no_record(run, records: Path) -> None:
@@ -232,6 +275,28 @@ def test_markdown_and_latex_hold_the_same_tables(run, records: Path, tmp_path: P
     assert "**27.00** ± 0.12" in markdown
     assert "\\textbf{27.00} $\\pm$ 0.12" in latex
     assert latex.count("\\begin{tabular}") == latex.count("\\end{tabular}") == 4
+
+
+def sigmas(*values: float | None) -> list[dict[str, float | None]]:
+    ranges = [(0.0, 0.28), (0.28, 0.5), (2.5, 3.0)]
+    return [
+        {"from": low, "to": high, "pictures": 5, "psnr_blurry": 30.0 - low, "psnr_restored": value}
+        for (low, high), value in zip(ranges, values, strict=False)
+    ]
+
+
+def test_psnr_by_the_sigma_of_the_blur_has_a_table_where_all_models_have_it(run, tmp_path: Path) -> None:
+    folder = tmp_path / "records"
+    keep(folder, "a.json", record("a", restored={"psnr": 26.0}, by_sigma=sigmas(None, 31.5, 28.25)))
+    keep(folder, "b.json", record("b", restored={"psnr": 27.0}, by_sigma=sigmas(50.0, 32.5, 28.0)))
+    out = run("results", folder).out
+    table = out[out.index("gopro-full#0a1b2c3d: PSNR by the sigma of the blur") :]
+    assert line_of(table, "0 to 0.28") == ["5", "30.00", "-", "50.00"]
+    assert line_of(table, "2.5 to 3") == ["5", "27.50", "28.25", "28.00"]
+    keep(folder, "b.json", record("b", restored={"psnr": 27.0}, by_sigma=sigmas(50.0, 32.5)))
+    assert "by the sigma" not in run("results", folder).out, "of other ranges"
+    keep(folder, "b.json", record("b", restored={"psnr": 27.0}))
+    assert "by the sigma" not in run("results", folder).out
 
 
 def test_metrics_can_be_chosen(run, records: Path) -> None:
@@ -377,7 +442,7 @@ def test_the_plot_is_a_picture_of_the_asked_kind(run, records: Path, tmp_path: P
 
 def test_nothing_to_draw_is_said(run, tmp_path: Path) -> None:
     path = keep(tmp_path, "a.json", record(restored={"psnr": None}, blurry={"psnr": None}))
-    done = run("results", path, "--plot", tmp_path / "p.png")
+    done = run("results", path, "--plot", tmp_path / "p.png", "-o", tmp_path / "out")
     assert done.code == 2
     assert "nothing to draw: no record has both psnr and macs" in done.err
-    assert not (tmp_path / "p.png").exists()
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["a.json"], "nothing else is written then"

@@ -152,6 +152,13 @@ def test_scores_of_different_protocols_never_share_a_table() -> None:
         score_table([FIRST, record(restored={"psnr": 26.0}, hash="ffffffff")], METRICS)
 
 
+def test_whoever_chooses_alike_may_compare_whatever_the_name() -> None:
+    unnamed = record("unnamed", restored={"psnr": 27.5}, protocol="")
+    assert shown(score_table([FIRST, unnamed], METRICS))[2]["PSNR dB"] == "27.50*"
+    titles, _ = as_text(cross_table([FIRST, unnamed], "psnr", METRICS))
+    assert titles == ["model", "gopro (gopro-full#0a1b2c3d)"]
+
+
 def test_the_notes_say_what_the_numbers_mean() -> None:
     notes = score_table([FIRST, SECOND], METRICS).notes
     text = "\n".join(notes)

@@ -87,9 +87,9 @@ def results(
 ) -> int:
     """Make tables of evaluations that deblur eval --record kept.
 
-    One table for each protocol, since scores of different ones do not compare; then models over data sets.
-    Of several records of one model, weights and protocol the newest counts. A file that holds no record is named,
-    and the rest goes on: the exit code is 1 then.
+    One table for each protocol, since scores of different ones do not compare; then models over data sets. Of several records of one model, weights and protocol the newest counts.
+
+    A file that holds no record is named, and the rest goes on: the exit code is 1 then.
 
     Examples:
 
@@ -137,14 +137,14 @@ def results(
     for target in (*files, *(path for path in (markdown, latex, plot) if path is not None)):
         _require_free(target, inputs, overwrite=overwrite)
     tables = list(_tables(kept, Host.discover().metrics, metrics or (), deviations=deviations))
+    if plot is not None:  # first: it may find nothing to draw
+        _draw(kept, plot, metrics or (), against=against, format=format, overwrite=overwrite)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
     for target, same in files.items():
         write_table(target, flat_rows(same))
     _write(markdown, tables, as_markdown)
     _write(latex, tables, as_latex)
-    if plot is not None:
-        _draw(kept, plot, metrics or (), against=against, format=format, overwrite=overwrite)
     if json:
         for row in flat_rows(kept):
             console.json_line(row)
@@ -172,13 +172,17 @@ def _require_free(target: Path, inputs: set[str], *, overwrite: bool) -> None:
 def _tables(
     records: "Sequence[Record]", metrics: "Mapping[str, Metric]", chosen: Sequence[str], *, deviations: bool
 ) -> "Iterator[Table]":
-    """One a protocol and pixels, then one a metric where there are several sets of data."""
+    """One or two a protocol and pixels, then one a metric where there are several sets of data."""
+    from deblur_cli.evaluation.breakdown import sigma_table
     from deblur_cli.evaluation.score_tables import by_pairs, by_protocol, cross_table, measured, score_table
 
     for same in by_protocol(records):
         for section in by_pairs(same):
             if measured(section, chosen):
                 yield score_table(section, metrics, chosen=chosen, deviations=deviations)
+            by_sigma = sigma_table(section)
+            if by_sigma is not None and "psnr" in measured(section, chosen):
+                yield by_sigma
     if len({record["protocol"]["data"] for record in records}) > 1:
         for name in measured(records, chosen or _CROSSED):
             yield cross_table(records, name, metrics)

@@ -51,8 +51,9 @@ def by_sigma(records: Sequence[PictureRecord]) -> list[dict[str, Any]]:
 
 def sigma_table(records: Sequence[Mapping[str, Any]]) -> Table | None:
     """Records of evaluations that measured the same pictures, range by range; None where the sigmas are not known."""
-    parts = [record.get("by_sigma") for record in records]
-    if not all(parts):
+    parts = [record.get("by_sigma") or [] for record in records]
+    ranges = {tuple((part["from"], part["to"]) for part in same) for same in parts}
+    if len(ranges) != 1 or not parts[0]:
         return None
     labels = model_labels(records)
     columns = ("pictures", "blurred dB", *(f"{labels[id(record)]} dB" for record in records))
@@ -63,7 +64,7 @@ def sigma_table(records: Sequence[Mapping[str, Any]]) -> Table | None:
             _decibels(same[0]["psnr_blurry"]),
             *(_decibels(part["psnr_restored"]) for part in same),
         ))
-        for same in zip(*filter(None, parts), strict=True)
+        for same in zip(*parts, strict=True)
     )  # fmt: skip
     return Table(
         title=f"{protocol_title(records[0])}: PSNR by the sigma of the blur",

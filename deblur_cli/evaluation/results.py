@@ -26,6 +26,8 @@ _FIGURES = (
 )
 """Numbers that may be null or absent."""
 
+_BY_SIGMA = {"from", "to", "pictures", "psnr_blurry", "psnr_restored"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
@@ -232,9 +234,19 @@ def _checked(value: Any) -> Record:
         _require(_are_scores(value.get(name, {})), name, "scores by metric")
     for name in _FIGURES:
         _require(_is_score(value.get(name)), name, "a number or null")
+    _require("weights_sha256" in value, "weights_sha256", "there")
     for name in ("weights_sha256", "tag"):
         _require(isinstance(value.get(name), (str, NoneType)), name, "a text or null")
     _require(isinstance(value.get("run", {}), Mapping), "run", "a mapping")
+    parts = value.get("by_sigma") or []
+    _require(isinstance(parts, list), "by_sigma", "a list")
+    for part in parts:
+        known = isinstance(part, Mapping) and part.keys() >= _BY_SIGMA and _are_scores(part)
+        _require(
+            known and part["from"] is not None and is_int(part["pictures"]),
+            "by_sigma",
+            "of ranges with scores",
+        )
     if reported is not None:
         if not isinstance(reported, Mapping):
             raise ValueError("a record whose 'reported' is neither a mapping nor null")

@@ -37,10 +37,10 @@ def score_table(
     ------
     UsageError : the records are of several protocol hashes, whose scores must not stand in one column
     """
-    hashes = dict.fromkeys(protocol_title(record) for record in records)
+    hashes = {record["protocol"]["hash"]: protocol_title(record) for record in reversed(records)}
     if len(hashes) != 1:
         raise UsageError(
-            f"scores of different protocols do not compare, so they share no table: {', '.join(hashes)}"
+            f"scores of different protocols do not compare, so they share no table: {', '.join(reversed(hashes.values()))}"
         )
     labels = model_labels(records)
     shown = [
@@ -66,7 +66,9 @@ def score_table(
     notes = [f"data: {text}" for text in dict.fromkeys(record["protocol"]["text"] for record in records)]
     notes += [sentence for metric in shown for sentence in metric.explain()]
     notes += _notes(records, labels)
-    return Table(title=next(iter(hashes)), columns=tuple(columns), rows=tuple(rows), notes=tuple(notes))
+    return Table(
+        title=protocol_title(records[0]), columns=tuple(columns), rows=tuple(rows), notes=tuple(notes)
+    )
 
 
 def cross_table(records: Sequence[Record], name: str, metrics: Mapping[str, Metric]) -> Table:
@@ -228,13 +230,13 @@ class _Shown:
         if self._reported:
             cells.append(_printed(printed, metric))
         if self._name == "psnr":
-            cells.append(_value(record[f"pooled_psnr_{which}"], self._metric))
+            cells.append(_value(record.get(f"pooled_psnr_{which}"), self._metric))
             cells.append(_count(record[f"identical_{which}"]))
         return cells
 
 
 def _reported(record: Record) -> Mapping[str, Any]:
-    return record["reported"] or {}
+    return record.get("reported") or {}
 
 
 def _costs(record: Record) -> list[Cell]:
@@ -258,7 +260,7 @@ def _notes(records: Sequence[Record], labels: Mapping[int, str]) -> list[str]:
             remark = f"; {reported['note']}" if reported.get("note") else ""
             notes.append(f"report, {labels[id(record)]}: {reported['where']}{remark}")
     timed = {
-        (record["timed_pictures"], record["warm_up_excluded"])
+        (record["timed_pictures"], bool(record.get("warm_up_excluded")))
         for record in records
         if record.get("timed_pictures")
     }
