@@ -209,10 +209,10 @@ def test_a_page_says_what_it_embeds_and_when_that_is_a_reduced_copy(run, identit
     assert run(*words, env=identity.env).code == 0
     (note,) = facts_of(three / "page.html")["pictures"][0]["notes"]
     assert "PNG" in note["text"]
-    assert "every pixel of 128x96" in note["text"]
+    assert "in full size, 128x96 px" in note["text"]
     assert run(*words, "--page-px", "64", env=identity.env).code == 0
     (note,) = facts_of(three / "page.html")["pictures"][0]["notes"]
-    assert "reduced copies of 64x48 px, the pictures have 128x96" in note["text"]
+    assert "reduced copies of 64x48 px, the pictures have 128x96 px" in note["text"]
     assert embedded_in(three / "page.html", 0, 0).shape == (48, 64, 3)
 
 

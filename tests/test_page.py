@@ -386,7 +386,7 @@ def test_scores_and_gains_stand_beneath_with_the_best_marked_and_the_metrics_exp
     assert METRICS[0].summary in text
     assert "weights good.safetensors" in text
     assert "some data, split val" in text
-    assert "every pixel of 160x90" in text
+    assert "in full size, 160x90 px" in text
 
 
 def test_names_are_shown_and_never_run(open_page) -> None:

@@ -13,12 +13,11 @@ from deblur_cli.pictures.regions import Pixels8
 LONGEST_PX = 1600
 """Longest side of an embedded picture unless told otherwise: what a large screen shows at once."""
 
-_KINDS: tuple[tuple[str, str, dict[str, object], int | None], ...] = (
-    ("PNG", "PNG", {"optimize": True}, 500_000),
-    ("lossless WebP", "WEBP", {"lossless": True, "method": 2}, 4_000_000),
-    ("WebP of quality 95", "WEBP", {"quality": 95, "method": 4}, None),
-)
-"""Words, Pillow's name, options, and up to how many bytes a picture it is taken: the first that fits."""
+_PNG_PX = 2**18
+"""Up to this many pixels PNG, which everything reads; above, lossless WebP, a third smaller but slow to make."""
+
+_LOSSLESS_BYTES = 4_000_000
+"""Where a picture takes more than this without loss, all of its comparison are WebP of quality 95."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +39,11 @@ class Embedded:
     def text(self) -> str:
         """What stands in the page, in a sentence."""
         size = sum(map(len, self.uris)) * 3 / 4 / 1e6
+        shown, full = f"{self.width}x{self.height} px", f"{self.full_width}x{self.full_height} px"
         copies = f"Embedded as {self.kind}, {size:.1f} MB in all"
-        if (self.width, self.height) == (self.full_width, self.full_height):
-            return f"{copies}, every pixel of {self.width}x{self.height}."
-        return f"{copies}: reduced copies of {self.width}x{self.height} px, the pictures have {self.full_width}x{self.full_height}."
+        if shown == full:
+            return f"{copies}, in full size, {full}."
+        return f"{copies}: reduced copies of {shown}, the pictures have {full}."
 
 
 def embed(pictures: Sequence[Pixels8], *, longest_px: int = LONGEST_PX, icc: bytes | None = None) -> Embedded:
@@ -67,14 +67,17 @@ def embed(pictures: Sequence[Pixels8], *, longest_px: int = LONGEST_PX, icc: byt
 
 def _encoded(images: Sequence[Image.Image], icc: bytes | None) -> tuple[str, str, list[bytes]]:
     """All in the first kind that holds each of them: its words, its MIME type, and the files."""
-    for kind, format, options, most in _KINDS:
-        encoded = [
-            _encode(image, format, options | ({"icc_profile": icc} if icc and image.mode == "RGB" else {}))
-            for image in images
-        ]
-        if most is None or max(map(len, encoded)) <= most:
-            return kind, f"image/{format.lower()}", encoded
-    raise AssertionError("the last kind takes pictures of any size")
+    width, height = images[0].size
+    if width * height <= _PNG_PX:
+        return "PNG", "image/png", [_encode(image, "PNG", icc) for image in images]
+    encoded = [_encode(image, "WEBP", icc, lossless=True, method=2) for image in images]
+    if max(map(len, encoded)) <= _LOSSLESS_BYTES:
+        return "lossless WebP", "image/webp", encoded
+    return (
+        "WebP of quality 95, not quite what they are",
+        "image/webp",
+        [_encode(image, "WEBP", icc, quality=95) for image in images],
+    )
 
 
 def _image(pixels: Pixels8, size: tuple[int, int]) -> Image.Image:
@@ -83,7 +86,8 @@ def _image(pixels: Pixels8, size: tuple[int, int]) -> Image.Image:
     return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
 
 
-def _encode(image: Image.Image, format: str, options: dict[str, object]) -> bytes:
+def _encode(image: Image.Image, format: str, icc: bytes | None, **options: object) -> bytes:
     file = io.BytesIO()
-    image.save(file, format, **options)
+    profile = {"icc_profile": icc} if icc and image.mode == "RGB" else {}
+    image.save(file, format, **profile, **options)
     return file.getvalue()
