@@ -3,7 +3,11 @@
 import csv
 import json
 import os
+import pty
 import re
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +103,30 @@ def test_the_tables_one_a_protocol_and_one_over_data_sets(run, records: Path) ->
     assert out.count("PSNR: mean over the pictures where it is finite") == 1, (
         "what holds for all is said once"
     )
+
+
+def test_a_table_wider_than_the_terminal_comes_in_parts(records: Path) -> None:
+    """On a pseudo-terminal of 64 columns nothing is folded, each part names the models, and gains stay with their metric."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "deblur_cli", "results", records / "a.json", records / "b.json"],
+        stdout=theirs, env={**os.environ, "COLUMNS": "64", "NO_COLOR": "1", "TERM": "dumb"},
+    )  # fmt: skip
+    os.close(theirs)
+    seen = b""
+    with suppress(OSError):  # Linux answers so at the end
+        while part := os.read(ours, 65536):
+            seen += part
+    os.close(ours)
+    assert process.wait() == 0
+    text = re.sub(r"\x1b\[[0-9;]*m", "", seen.decode())
+    heads = [line.split() for line in text.splitlines() if line.split()[:1] == ["model"]]
+    assert heads == [
+        ["model", "PSNR", "dB", "gain", "report", "pooled", "dB"],
+        ["model", "identical", "SSIM", "gain", "pictures"],
+        ["model", "s/picture", "end", "to", "end", "peak", "MB"],
+    ]
+    assert text.count("unet16.photo ") == 3 + 1  # and among the weights
 
 
 def test_one_set_of_data_needs_no_table_over_them(run, records: Path) -> None:

@@ -11,7 +11,7 @@ from deblur_cli.cli import console
 if TYPE_CHECKING:
     from deblur_cli.evaluation.typeset import Table
 
-_GAP = 4  # columns of the terminal that a border and its blanks take, at most
+_GAP = 3  # columns of the terminal between two of a table; at its edge one more
 
 
 def show_tables(tables: "Sequence[Table]") -> None:
@@ -36,7 +36,7 @@ def show_table(table: "Table", *, but: Collection[str] = ()) -> None:
     if table.title:
         console.result(table.title)
     width = shutil.get_terminal_size().columns if console.is_terminal(sys.stdout) else None
-    for part in _parts(titles, rows, width):
+    for part in _parts(titles, rows, [column.joined for column in table.columns], width):
         console.table(
             [titles[column] for column in part],
             [[row[column] for column in part] for row in rows],
@@ -47,16 +47,29 @@ def show_table(table: "Table", *, but: Collection[str] = ()) -> None:
             console.result(note)
 
 
-def _parts(titles: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> Iterator[list[int]]:
+def _parts(
+    titles: Sequence[str], rows: Sequence[Sequence[str]], joined: Sequence[bool], width: int | None
+) -> Iterator[list[int]]:
     """Numbers of columns that fit into a width together. The first column is in every part."""
     needed = [
         max(len(text) for text in (titles[column], *(row[column] for row in rows))) + _GAP
         for column in range(len(titles))
     ]
     part = [0]
-    for column in range(1, len(titles)):
-        if width is not None and len(part) > 1 and sum(needed[at] for at in (*part, column)) > width:
+    for group in _groups(joined):
+        if width is not None and len(part) > 1 and sum(needed[at] for at in (*part, *group)) >= width:
             yield part
             part = [0]
-        part.append(column)
+        part += group
     yield part
+
+
+def _groups(joined: Sequence[bool]) -> list[list[int]]:
+    """Numbers of the columns after the first; those that belong to the one before stay with it."""
+    groups: list[list[int]] = []
+    for column in range(1, len(joined)):
+        if joined[column] and groups:
+            groups[-1].append(column)
+        else:
+            groups.append([column])
+    return groups

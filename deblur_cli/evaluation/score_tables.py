@@ -179,10 +179,10 @@ class _Shown:
                 name=f"{self._name}_restored",
                 higher_is_better=higher,
             ),
-            Column(title="gain", name=f"{self._name}_gain"),
+            Column(title="gain", name=f"{self._name}_gain", joined=True),
         ]
         if self._reported:
-            columns.append(Column(title="report", name=f"{self._name}_reported"))
+            columns.append(Column(title="report", name=f"{self._name}_reported", joined=True))
         if self._name == "psnr":
             columns.append(Column(title="pooled dB", name="pooled_psnr_restored", higher_is_better=higher))
             columns.append(Column(title="identical", name="identical_restored"))

@@ -14,12 +14,14 @@ class Column:
     name : in CSV, the title where it is empty
     higher_is_better : of a score, so that the best one is marked; None where nothing is
     number : numbers are set to the right
+    joined : it tells of the column before it, from which it is never parted
     """
 
     title: str
     name: str = ""
     higher_is_better: bool | None = None
     number: bool = True
+    joined: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +106,16 @@ class Table:
 
 
 def as_text(table: Table) -> tuple[list[str], list[list[str]]]:
-    """Titles and rows for a terminal; a star stands behind the best values, a blank behind those beside them."""
+    """Titles and rows for a terminal; a star stands behind the best values. Figures of a column end at the same place."""
     best = table.best()
     starred = {column for _, column in best}
+    rests = [
+        max((len(row.cells[at].rest) for row in table.rows), default=0) if column.number else 0
+        for at, column in enumerate(table.columns)
+    ]
     rows = [
         [
-            f"{cell.figure}{'*' if (number, column) in best else ' ' if column in starred else ''}{cell.rest}"
+            f"{cell.figure}{'*' if (number, column) in best else ' ' if column in starred else ''}{cell.rest:<{rests[column]}}"
             for column, cell in enumerate(row.cells)
         ]
         for number, row in enumerate(table.rows)
