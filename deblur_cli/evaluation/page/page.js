@@ -9,6 +9,7 @@
     picture: 0, view: "slider", pair: [0, 1], split: 0.5, second: false, gain: 8, zoom: 1, x: 0.5, y: 0.5,
   };
   const VIEWS = ["slider", "side", "flicker", "difference"];
+  const PIXELS = 3; // from this size of a pixel on, in px, pictures are shown pixel by pixel, else smoothly
   const FRAMES = ["#e63946", "#1da1f2", "#ffb703", "#2ec469"]; // the colours of the printed sheet
 
   const pointers = new Map(); // those that are down: pointerId -> [left, top] in px
@@ -35,7 +36,7 @@
   function fit() {
     const pane = stage.querySelector(".pane");
     const scale = Math.min(pane.clientWidth / picture().width, pane.clientHeight / picture().height);
-    return scale >= 1 ? Math.floor(scale) : scale; // small pictures grow by whole factors
+    return scale >= PIXELS ? Math.floor(scale) : scale; // by whole factors, where pixels can be told apart
   }
 
   const scale = () => fit() * state.zoom;
@@ -56,7 +57,7 @@
     );
     for (const shown of stage.querySelectorAll(".picture")) {
       shown.style.transform = `translate(${offsets[0]}px, ${offsets[1]}px) scale(${size})`;
-      shown.classList.toggle("pixels", size * devicePixelRatio >= 2);
+      shown.classList.toggle("pixels", size >= PIXELS);
     }
     stage.classList.toggle("zoomed", state.zoom > 1);
     get("zoom").textContent = `${Math.round(size * 100)} %`;
@@ -87,8 +88,8 @@
 
   function lookAt({ x, y, width, height }) {
     const pane = stage.querySelector(".pane");
-    const wanted = Math.min(pane.clientWidth / (width * picture().width), pane.clientHeight / (height * picture().height));
-    Object.assign(state, { zoom: (0.8 * wanted) / fit(), x: x + width / 2, y: y + height / 2 });
+    const fills = Math.min(pane.clientWidth / (width * picture().width), pane.clientHeight / (height * picture().height));
+    Object.assign(state, { zoom: Math.min(0.8 * fills, 12) / fit(), x: x + width / 2, y: y + height / 2 });
     place();
   }
 
