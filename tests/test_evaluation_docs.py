@@ -1,5 +1,6 @@
 """docs/evaluation.md does what it says, and names every protocol."""
 
+import json
 import re
 import shlex
 from collections.abc import Callable
@@ -7,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from evaluation_records import record
 from PIL import Image
 
 from deblur_cli.evaluation.protocols import PROTOCOLS
 
 PAGE = (Path(__file__).parents[1] / "docs" / "evaluation.md").read_text(encoding="utf-8")
-(COMMANDS,) = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+COMMANDS, RESULTS = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 (CODE,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
@@ -55,6 +57,19 @@ def test_every_command_works_as_written(run: Callable, identity, root: Path, lin
     ran = run(*words, "--limit", 1, env=identity.env)
     assert ran.code == 0, ran.err
     assert "blurred input" in ran.out
+
+
+@pytest.mark.parametrize("line", RESULTS.splitlines())
+def test_every_command_over_records_works_as_written(run: Callable, tmp_path: Path, line: str) -> None:
+    for name in ("one", "two"):
+        made = record(name, restored={"psnr": 26.0, "ssim": 0.75})
+        (tmp_path / "records").mkdir(exist_ok=True)
+        (tmp_path / "records" / f"{name}.json").write_text(json.dumps(made))
+    _, *words = shlex.split(line.partition(" #")[0])
+    ran = run(*words)
+    assert ran.code == 0, ran.err
+    assert "blurred input" in ran.out
+    assert all((tmp_path / word).exists() for word in words if "." in word or word.endswith("/"))
 
 
 @pytest.mark.slow
