@@ -449,3 +449,113 @@ def test_an_evaluation_goes_on_where_nothing_can_be_kept(
     found = with_ledger(tmp_path / "file" / "x.jsonl", Keeps(), [MadePair("a", 5), MadePair("b", 5)])
     assert len(found.records) == 2
     assert caplog.text.count("cannot keep what is found") == 1
+
+
+def measured_by(function: object, pairs: list, restorer: object = None, **more: object):
+    """An evaluation with one metric, that of a plugin, and MAE."""
+    own = Metric(name="own", summary="s", function="x:y", higher_is_better=True)
+    measures = [Measure(metric=own, function=function), *build_measures([MAE])]
+    return evaluate_models({"": restorer or Keeps()}, pairs, measures, **more)[""]
+
+
+@pytest.mark.parametrize(
+    ("gives", "says"),
+    [
+        (lambda: 1 / 0, "the metric own failed: ZeroDivisionError: division by zero"),
+        (lambda: None, "the metric own failed: TypeError"),
+        (lambda: math.nan, "the metric own gave no number"),
+    ],
+)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_metric_of_a_plugin_that_breaks_fails_its_picture_and_says_which_it_is(
+    gives, says, workers
+) -> None:
+    def own(picture: np.ndarray, sharp: np.ndarray) -> float:
+        return gives() if picture.shape[0] == 20 else 1.0
+
+    pairs = [MadePair("low", 5), MadePair("tall", 5, size=(20, 16))]
+    found = measured_by(own, pairs, workers=workers)
+    assert [record.name for record in found.records] == ["low"]
+    assert [failure.name for failure in found.failures] == ["tall"]
+    assert says in found.failures[0].error
+
+
+def test_a_metric_may_give_a_number_of_numpy_and_it_is_kept(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "x.jsonl")
+    found = measured_by(lambda picture, sharp: np.float32(0.5), [MadePair("a", 5)], ledgers={"": ledger})
+    assert found.records[0].restored["own"] == 0.5
+    assert len(Ledger(tmp_path / "x.jsonl")) == 1
+
+
+def test_a_metric_cannot_change_what_the_others_measure() -> None:
+    def own(picture: np.ndarray, sharp: np.ndarray) -> float:
+        sharp *= 0
+        return 1.0
+
+    (failure,) = measured_by(own, [MadePair("a", 5)]).failures
+    assert "read-only" in failure.error
+
+
+@dataclass(frozen=True)
+class CountedPair(MadePair):
+    """Says when it is loaded."""
+
+    loaded: list[str] | None = None
+
+    def load(self) -> tuple[np.ndarray, np.ndarray]:
+        assert self.loaded is not None
+        self.loaded.append(self.name)
+        return super().load()
+
+
+def test_pictures_do_not_pile_up_where_measuring_is_slower_than_failing() -> None:
+    # the first ones are timed, with nothing beside
+    loaded: list[str] = []
+    measured: list[int] = []
+    ahead = []
+
+    def slow(picture: np.ndarray, sharp: np.ndarray) -> float:
+        threading.Event().wait(0.02)
+        if picture.shape[0] == 20:
+            measured.append(1)
+            ahead.append(len(loaded) - 20 - len(measured))
+        return 1.0
+
+    sizes = [(12, 16)] * 20 + [(20, 16)] * 20
+    pairs = [CountedPair(str(number), 5, size, loaded=loaded) for number, size in enumerate(sizes)]
+    found = measured_by(slow, pairs, FailsOn(20, PictureError("no")))
+    assert len(found.failures) == 20
+    assert max(ahead) < 8
+
+
+def test_nothing_is_measured_of_a_picture_that_was_found_before(tmp_path: Path) -> None:
+    calls = []
+
+    def own(picture: np.ndarray, sharp: np.ndarray) -> float:
+        calls.append(1)
+        return 1.0
+
+    pairs = [MadePair("a", 5), MadePair("b", 6)]
+    for expected in (4, 4):
+        ledgers = {"": Ledger(tmp_path / "x.jsonl")}
+        assert len(measured_by(own, pairs, ledgers=ledgers).records) == 2
+        assert len(calls) == expected
+
+
+def test_the_picture_that_warms_up_after_an_interruption_is_not_timed(tmp_path: Path) -> None:
+    pairs = [MadePair(name, 5) for name in "abcde"]
+    with pytest.raises(KeyboardInterrupt):
+        with_ledger(tmp_path / "x.jsonl", Stops(3), pairs)
+    found = with_ledger(tmp_path / "x.jsonl", Keeps(), pairs)
+    alone = [record.alone for record in found.records]
+    kept = alone.index(False)
+    assert kept in (2, 3)  # the last before the interruption may not have been measured
+    assert alone == [number != kept for number in range(5)]
+
+
+def test_a_torn_line_does_not_spoil_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"index": 0, "digest": "torn')
+    with_ledger(path, Keeps(), [MadePair("a", 5), MadePair("b", 5)])
+    assert len(Ledger(path)) == 2
+    assert Ledger(path).find(0, "torn") is None

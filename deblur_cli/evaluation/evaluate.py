@@ -7,7 +7,7 @@ Only the first pictures are restored with nothing beside them: the time that is 
 import hashlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -91,7 +91,7 @@ def evaluate_models(
     with measuring:
         for index in range(total):
             _restore_pair(pairs[index], index, restorers, measuring, collectors, protocol)
-            measuring.collect(waiting=2 * workers)
+            measuring.collect(waiting=4 * workers)
             if progress is not None:
                 progress(index + 1, total)
         measuring.collect(waiting=0)
@@ -121,8 +121,13 @@ class _Collector:
     @property
     def wants_quiet(self) -> bool:
         """Whether the next picture is one of those whose time is stated."""
-        done = len(self.alone)
+        done = len(self.alone)  # since this evaluation began, or went on
         return done < ALONE_AT_LEAST or (done < ALONE_PICTURES and sum(self.alone) < ALONE_SECONDS)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there are records already: then the next picture warms up as the first one did, and its time is none."""
+        return bool(self._records)
 
     def opened(self, index: int, digest: str) -> None:
         """A pair was read."""
@@ -156,7 +161,7 @@ class _Measuring:
         self._measures = measures
         self._protocol = protocol
         self._threads = ThreadPoolExecutor(workers, "measure") if workers else None
-        self._waiting: deque[Callable[[], None]] = deque()
+        self._waiting: deque[Callable[[], object]] = deque()
 
     def __enter__(self) -> "_Measuring":
         return self
@@ -176,7 +181,7 @@ class _Measuring:
             done.set_exception(error)
         return done
 
-    def then(self, finish: Callable[[], None]) -> None:
+    def then(self, finish: Callable[[], object]) -> None:
         """What to do with results, in the order of these calls."""
         self._waiting.append(finish)
 
@@ -220,18 +225,25 @@ def _restore_pair(
         return
     reading = perf_counter() - start
     digest = _digest(pair.name, blurry_8bit, sharp_8bit)
-    baseline = measuring.start(protocol.without_border(blurry), target)
+    wanted: dict[str, RestoresArrays] = {}
     for name, restorer in restorers.items():
+        collectors[name].opened(index, digest)
+        kept = collectors[name].ledger.find(index, digest)
+        if kept is None:
+            wanted[name] = restorer
+        else:
+            collectors[name].add(index, kept)
+    if not wanted:
+        return
+    baseline = measuring.start(protocol.without_border(blurry), target)
+    measuring.then(
+        lambda: wait([baseline])
+    )  # also where all restorers fail: no more pictures than these wait
+    for name, restorer in wanted.items():
         collector = collectors[name]
-        collector.opened(index, digest)
-        kept = collector.ledger.find(index, digest)
-        if kept is not None:
-            collector.add(index, kept)
-            continue
         alone = collector.wants_quiet
         if alone:
             measuring.collect(waiting=0)
-            baseline.exception()  # waits
         try:
             restored = _restore(restorer, blurry, protocol)
         except (MissingError, UsageError):
@@ -239,11 +251,12 @@ def _restore_pair(
         except Exception as error:  # a stranger's network may raise anything; the others go on
             collector.fail(index, pair.name, error)
             continue
+        counts = alone and (bool(collector.alone) or not collector.goes_on)
         if alone:
             collector.alone.append(restored.seconds)
         scores = measuring.start(protocol.rounded(protocol.without_border(restored.picture)), target)
         facts = {
-            "name": pair.name, "width": sharp.shape[1], "height": sharp.shape[0], "alone": alone,
+            "name": pair.name, "width": sharp.shape[1], "height": sharp.shape[0], "alone": counts,
             "drawn": pair.drawn() if isinstance(pair, DrawnPair) else {},
             "seconds": restored.network_seconds, "end_to_end": reading + restored.seconds, "peak_bytes": restored.peak_bytes,
         }  # fmt: skip

@@ -26,9 +26,12 @@ class Ledger:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
+        self._torn = False
         self._found: dict[tuple[int, str], PictureRecord] = {}
         if path is not None and path.is_file():
-            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            text = path.read_text(encoding="utf-8", errors="replace")
+            self._torn = not text.endswith("\n")
+            for line in text.splitlines():
                 with contextlib.suppress(ValueError, TypeError, KeyError):
                     kept = json.loads(line)
                     self._found[kept["index"], kept["digest"]] = PictureRecord(**kept["record"])
@@ -49,7 +52,8 @@ class Ledger:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
+                file.write("\n" * self._torn + line + "\n")
+            self._torn = False
         except OSError as error:
             _log.warning(
                 "cannot keep what is found in %s (%s); an interrupted evaluation will begin anew",
@@ -61,5 +65,7 @@ class Ledger:
     def forget(self) -> None:
         """Remove the file: the evaluation is complete, or shall begin anew."""
         self._found.clear()
+        self._torn = False
         if self._path is not None:
-            self._path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # then it stays: what it holds is true for those very pixels
+                self._path.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """Metrics made ready to measure: their functions, imported, and prepared where they must be."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from deblur_cli.errors import DeblurError, PictureError
 from deblur_cli.host.declarations import Metric, import_object
 
 FloatPicture = npt.NDArray[np.float32]
@@ -21,7 +23,26 @@ class Measure:
 
     def of(self, picture: FloatPicture, sharp: FloatPicture) -> float:
         """The score of a picture, both (H, W, C) in [0, 1]; PictureError where it cannot be had."""
-        return self.function(picture, sharp) if self.metric.reference else self.function(picture)
+        seen = (picture, sharp) if self.metric.reference else (picture,)
+        try:
+            score = float(self.function(*map(_read_only, seen)))
+        except DeblurError:
+            raise
+        except Exception as error:  # a plugin's function may raise anything, and give anything
+            reason = (str(error).splitlines() or ["no message"])[0]
+            raise PictureError(
+                f"the metric {self.metric.name} failed: {type(error).__name__}: {reason}"
+            ) from error
+        if math.isnan(score):
+            raise PictureError(f"the metric {self.metric.name} gave no number for this picture")
+        return score
+
+
+def _read_only(picture: FloatPicture) -> FloatPicture:
+    """The same pixels, for eyes only: other metrics look at them, too."""
+    view = picture.view()
+    view.flags.writeable = False
+    return view
 
 
 def build_measures(
