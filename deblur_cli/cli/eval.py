@@ -386,7 +386,7 @@ def _output(
     json: bool,
 ) -> None:
     """Tables, one a protocol, in the forms asked for; on stdout for people unless something else goes there."""
-    from deblur_cli.cli.show_table import show_table
+    from deblur_cli.cli.show_table import show_tables
     from deblur_cli.evaluation.breakdown import sigma_table
     from deblur_cli.evaluation.results import flat_rows
     from deblur_cli.evaluation.score_tables import by_pairs, by_protocol, cross_table, measured, score_table
@@ -411,9 +411,7 @@ def _output(
         for made in records:
             console.json_line(made)
     elif "-" not in (csv, markdown, latex):
-        for table in tables:
-            show_table(table)
-            console.result("")
+        show_tables(tables)
         for run, labels in _runs(records).items():
             console.result(f"run: {run} ({', '.join(labels)})")
         for line in _worst(records):

@@ -110,10 +110,10 @@ def cross_table(records: Sequence[Record], name: str, metrics: Mapping[str, Metr
         for section in sections
     ]
     notes.append(
-        "in brackets: the gain over the blurred input; columns do not compare with each other"
-        if len(sections) > 1
-        else "in brackets: the gain over the blurred input"
+        "in brackets: the mean gain over the blurred input, of the pictures that are finite before and after"
     )
+    if len(sections) > 1:
+        notes.append("columns do not compare with each other")
     notes += weights_notes(records, labels)
     return Table(
         title=f"{metric_title(name, declared)} over data sets",
@@ -309,7 +309,7 @@ def _value(
 
 
 def _printed(value: float | None, metric: Metric | None) -> Cell:
-    """A report's figure with the metric's decimals, or with as many as it has."""
+    """A report's figure with the metric's decimals, or with as many as it has, six digits at most."""
     if value is None:
         return Cell()
     text = f"{value:.{4 if metric is None else metric.decimals}f}"
