@@ -3,6 +3,8 @@
 import base64
 import io
 import json
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -308,6 +310,12 @@ def test_finished_results_of_other_sizes_or_alone_are_refused(run, three, photo)
         (("a.png", "-m", "identity", "--data", "sample"), "--data"),
         (("--data", "sample", "-m", "identity"), "-o page.html"),
         (("-m", "identity"), "no picture is named"),
+        (("a.png", "-m", "identity", "--limit", "2"), "--data"),
+        (
+            ("a.png", "-m", "identity", "--reference", "sharp", "-o", "sharp/a.png", "--overwrite"),
+            "sharp/a.png",
+        ),
+        (("a.png", "b.png", "--reference", "c.png", "-o", "c.png", "--overwrite"), "c.png"),
     ],
     ids=lambda words: " ".join(words) if isinstance(words, tuple) else "",
 )
@@ -351,3 +359,37 @@ def test_a_metric_without_reference_is_measured_where_there_is_none(run, identit
     assert ran.code == 0, ran.err
     (line,) = ran.json()
     assert line["restored"][0]["scores"]["blur"] == pytest.approx(line["blurry"]["blur"])
+
+
+def test_weights_of_one_file_name_are_both_shown(run, identity, three) -> None:
+    weights = [three / folder / "same.safetensors" for folder in ("one", "other")]
+    for path in weights:
+        path.parent.mkdir()
+        path.write_bytes(identity.weights["identity"].read_bytes())
+    ran = run("compare", "a.png", "-m", *weights, "--json", env=identity.env)
+    assert ran.code == 0, ran.err
+    first, second = (item["model"] for item in ran.json()[0]["restored"])
+    assert first == "identity (same.safetensors)"
+    assert second == f"identity ({weights[1]})"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of other bytes than text")
+def test_names_that_are_no_text_are_shown_escaped(run, identity, three) -> None:
+    name = os.fsdecode(b"\xff<b>.png")
+    (three / "a.png").rename(three / name)
+    ran = run(
+        "compare", three / name, "-m", identity.weights["identity"], "-o", "page.html", env=identity.env
+    )
+    assert ran.code == 0, ran.err
+    assert facts_of(three / "page.html")["pictures"][0]["title"] == r"\xff<b>.png"
+
+
+def test_a_network_that_raises_fails_its_picture_alone(run, identity, three) -> None:
+    ran = run(
+        "compare", "a.png", "-m", identity.weights["failing"], identity.weights["identity"], "-o", "page.html",
+        env=identity.env,
+    )  # fmt: skip
+    assert ran.code == 1
+    assert "always fails" in ran.err
+    panes = [pane["label"] for pane in facts_of(three / "page.html")["pictures"][0]["panes"]]
+    assert panes == ["blurred", "identity (identity.safetensors)"]

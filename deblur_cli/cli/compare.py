@@ -189,6 +189,8 @@ def compare(
     pictures, references = images or [], reference or []
     restores = data is not None or was_typed(ctx, "model")
     refuse_swallowed({"-m": model if restores else None, "--metrics": metrics, "--roi": roi})
+    if data is None and (preset or split or limit):
+        raise UsageError("--preset, --split and --limit choose pairs of --data; name the data set or folder")
     regions = parse_regions(roi or ())
     host = Host.discover()
     chosen = [host.metric(name) for name in dict.fromkeys(metrics or ("psnr", "ssim"))]
@@ -225,12 +227,7 @@ def compare(
         raise UsageError(
             "--blurred is for finished results; with -m the pictures themselves are the blurred ones"
         )
-    targets = plan_targets(
-        output,
-        [item.stem for item in inputs],
-        sources=[*pictures, *references, *([] if blurred is None else [blurred])],
-        overwrite=overwrite,
-    )
+    targets = plan_targets(output, inputs, overwrite=overwrite)
     restorers: dict[str, Restorer] = {}
     notes: dict[str, str] = {}
     if restores:
@@ -239,8 +236,10 @@ def compare(
 
         for spec in dict.fromkeys(model or (host.default_model(),)):
             source = resolve(host, spec)
-            notes[source.label] = weights_note(source)
-            restorers[source.label] = load(
+            # two files of one name are told apart by their paths
+            label = source.label if source.label not in restorers else f"{source.model.name} ({spec})"
+            notes[label] = weights_note(source)
+            restorers[label] = load(
                 spec, device=device, dtype=dtype, tile=tile, overlap=overlap, statistics=statistics, max_memory=max_memory, strength=strength, host=host
             )  # fmt: skip
     return show_all(

@@ -32,6 +32,10 @@ class Input(Protocol):
         """What was named: files, or a pair."""
 
     @property
+    def files(self) -> Sequence[Path]:
+        """What must not be overwritten."""
+
+    @property
     def stem(self) -> Path:
         """Path without extension, after which its sheet is named."""
 
@@ -60,6 +64,11 @@ class FileInput:
     def source(self) -> str:
         """The file."""
         return str(self.path)
+
+    @property
+    def files(self) -> list[Path]:
+        """The picture and its reference."""
+        return [self.path, *([self.reference] if isinstance(self.reference, Path) else [])]
 
     @property
     def stem(self) -> Path:
@@ -101,6 +110,11 @@ class PairInput:
         return self.pair.name
 
     @property
+    def files(self) -> list[Path]:
+        """Not known: a pair need not be one of files."""
+        return []
+
+    @property
     def stem(self) -> Path:
         """Its name as that of one file."""
         return Path(self.pair.name.replace("/", "-"))
@@ -139,6 +153,11 @@ class Finished:
     def source(self) -> list[str]:
         """The files."""
         return [str(path) for path in self.paths]
+
+    @property
+    def files(self) -> list[Path]:
+        """All that were named."""
+        return [path for path in (*self.paths, self.blurred, self.sharp) if path is not None]
 
     @property
     def stem(self) -> Path:
@@ -230,32 +249,29 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
     return [shown(path.name if names[path.name] == 1 else path) for path in paths]
 
 
-def plan_targets(
-    output: str | None, stems: Sequence[Path], *, sources: Sequence[Path], overwrite: bool
-) -> list[Path]:
-    """Where the sheet of each image goes, or the one page of all; found out before anything is restored.
+def plan_targets(output: str | None, inputs: Sequence[Input], *, overwrite: bool) -> list[Path]:
+    """Where the sheet of each input goes, or the one page of all; found out before anything is restored.
 
     Parameters
     ----------
-    output : a page (.html) or, for one picture, a sheet; a folder for several; None puts NAME.compare.png beside each
-    stems : the pictures' own paths without extension
-    sources : files that must not be replaced
+    output : a page (.html) or, for one input, a sheet; a folder for several; None puts NAME.compare.png beside each
 
     Raises
     ------
-    UsageError : two sheets would have one name, a target exists or is a source, or the name fits no picture
+    UsageError : two sheets would have one name, a target exists or is an input, or the name fits no picture
     """
     from deblur_cli.pictures import refuse_input_as_output
     from deblur_cli.pictures.formats import format_of_path
 
-    targets = _targets(output, stems)
+    targets = _targets(output, [item.stem for item in inputs])
     for target in targets:
         if target.suffix.lower() not in PAGES:
             format_of_path(target)  # refuses what is no picture's name
         if not target.exists():
             continue
-        for source in sources:
-            refuse_input_as_output(source, target)
+        for item in inputs:
+            for file in item.files:
+                refuse_input_as_output(file, target)
         if not overwrite:
             raise UsageError(
                 f"{target} exists already; replace it with --overwrite, or choose another name with -o"

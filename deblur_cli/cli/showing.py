@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deblur_cli.cli import console
-from deblur_cli.errors import NotEnoughRoomError
+from deblur_cli.errors import NotEnoughRoomError, PictureError
 
 if TYPE_CHECKING:
     from deblur_cli.cli.comparing import Input
     from deblur_cli.evaluation.compare import Comparison, Marked
-    from deblur_cli.evaluation.measures import Measure
+    from deblur_cli.evaluation.evaluate import RestoresArrays
+    from deblur_cli.evaluation.measures import FloatPicture, Measure
     from deblur_cli.evaluation.page.writing import PagePicture
     from deblur_cli.pictures.regions import Region
     from deblur_cli.restore.restorer import Restorer
@@ -51,6 +52,24 @@ class _Shown:
     failed: int = 0
 
 
+class _Guarded:
+    """One of several models: whatever it raises for a picture is an error of that result, and the others go on."""
+
+    def __init__(self, restorer: "Restorer") -> None:
+        self._restorer = restorer
+
+    def restore_array(self, image: "FloatPicture", /) -> "FloatPicture":
+        """The model's result, or PictureError."""
+        from deblur_cli.cli.errors import diagnose
+
+        try:
+            return self._restorer.restore_array(image)
+        except PictureError:
+            raise
+        except Exception as error:
+            raise PictureError(diagnose(error).text) from error
+
+
 def show_all(inputs: "Sequence[Input]", restorers: "Mapping[str, Restorer]", showing: Showing) -> int:
     """Compare each input and show what was found. Returns the exit code: 1 where something failed.
 
@@ -58,10 +77,15 @@ def show_all(inputs: "Sequence[Input]", restorers: "Mapping[str, Restorer]", sho
     """
     done = _Shown()
     conditions = _conditions(restorers)
+    guarded: Mapping[str, RestoresArrays] = (
+        {label: _Guarded(restorer) for label, restorer in restorers.items()}
+        if len(restorers) > 1
+        else restorers
+    )
     with console.progress("comparing", len(inputs) * max(1, len(restorers))) as advance:
         for index, item in enumerate(inputs):
             try:
-                comparison, icc = item.compare(restorers, showing.measures, advance)
+                comparison, icc = item.compare(guarded, showing.measures, advance)
                 target = showing.targets[0 if showing.as_page else index]
                 facts = _show(comparison, icc, target, showing, conditions, done)
                 done.lines.append({"image": item.source} | facts)

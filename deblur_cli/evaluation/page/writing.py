@@ -146,7 +146,12 @@ def write_page(
         "facts": json.dumps({"pictures": [picture.facts for picture in ordered]}).replace("<", r"\u003c"),
     }
     before, after = _part("page.html").split("{{pixels}}")
-    with atomic_write(path, overwrite=overwrite) as part, part.open("w", encoding="utf-8") as file:
+    with (
+        atomic_write(path, overwrite=overwrite) as part,
+        part.open(
+            "w", encoding="utf-8", errors="backslashreplace", newline="\n"
+        ) as file,  # names may be no text
+    ):
         file.write(_filled(before, texts))
         for index, picture in enumerate(ordered):
             for pane, uri in enumerate(picture.embedded.uris):
