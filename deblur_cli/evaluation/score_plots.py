@@ -13,9 +13,9 @@ from deblur_cli.evaluation.score_tables import (
     Record,
     by_pairs,
     by_protocol,
-    metric_title,
     model_labels,
     protocol_title,
+    title_of,
     weights_notes,
 )
 from deblur_cli.host.declarations import Metric
@@ -94,7 +94,7 @@ def draw_scores(
         labels[id(record)] for record in records if not _is_drawn(record, metric, against)
     )
     draw = partial(
-        _figure, panels, labels, title=metric_title(metric, metrics.get(metric)), metric=metric, against=against,
+        _figure, panels, labels, title=title_of(metric, metrics.get(metric)), metric=metric, against=against,
         left_out=list(left_out),
     )  # fmt: skip
     write_figure(draw, target, format=format, overwrite=overwrite)

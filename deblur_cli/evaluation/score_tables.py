@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from deblur_cli.errors import UsageError
+from deblur_cli.evaluation.tables import metric_title
 from deblur_cli.evaluation.typeset import Cell, Column, Row, Table
 from deblur_cli.host.declarations import Metric
 
@@ -37,10 +38,10 @@ def score_table(
     ------
     UsageError : the records are of several protocol hashes, whose scores must not stand in one column
     """
-    hashes = {record["protocol"]["hash"]: protocol_title(record) for record in reversed(records)}
+    hashes = {record["protocol"]["hash"]: protocol_title(record) for record in records}
     if len(hashes) != 1:
         raise UsageError(
-            f"scores of different protocols do not compare, so they share no table: {', '.join(reversed(hashes.values()))}"
+            f"scores of different protocols do not compare, so they share no table: {', '.join(hashes.values())}"
         )
     labels = model_labels(records)
     shown = [
@@ -116,7 +117,7 @@ def cross_table(records: Sequence[Record], name: str, metrics: Mapping[str, Metr
         notes.append("columns do not compare with each other")
     notes += weights_notes(records, labels)
     return Table(
-        title=f"{metric_title(name, declared)} over data sets",
+        title=f"{title_of(name, declared)} over data sets",
         columns=tuple(columns),
         rows=tuple(rows),
         notes=tuple(notes),
@@ -175,7 +176,7 @@ class _Shown:
         higher = None if self._metric is None else self._metric.higher_is_better
         columns = [
             Column(
-                title=metric_title(self._name, self._metric),
+                title=title_of(self._name, self._metric),
                 name=f"{self._name}_restored",
                 higher_is_better=higher,
             ),
@@ -288,9 +289,9 @@ def weights_notes(records: Iterable[Record], labels: Mapping[int, str]) -> list[
     return [f"weights, by SHA-256: {', '.join(known)}"] if known else []
 
 
-def metric_title(name: str, metric: Metric | None) -> str:
-    """Name and unit, as a column's title."""
-    return f"{name.upper()} {metric.unit}".strip() if metric else name.upper()
+def title_of(name: str, metric: Metric | None) -> str:
+    """A metric's name and unit, as a column's title; the name alone where nobody declares it."""
+    return name.upper() if metric is None else metric_title(metric)
 
 
 def _value(
