@@ -460,6 +460,26 @@ def test_a_panel_for_each_protocol_and_no_point_without_a_cost(run, records: Pat
     assert "not drawn" not in (tmp_path / "q.svg").read_text()
 
 
+def test_there_are_as_many_panels_as_protocols_and_no_legend_hides_one(run, tmp_path: Path) -> None:
+    for number in range(5):
+        made = record(
+            f"a model of a long name, number {number}", restored={"psnr": 26.0}, hash=f"{number:08}"
+        )
+        keep(tmp_path / "r", f"{number}.json", made)
+    assert run("results", tmp_path / "r", "--plot", tmp_path / "p.svg").code == 0
+    svg = (tmp_path / "p.svg").read_text()
+    assert len(re.findall(r"<!-- PSNR dB -->", svg)) == 5
+    frames = {"axes": [], "legend": []}
+    for name, path in re.findall(r'<g id="(axes|legend)_\d+">\s*<g id="patch_\d+">\s*<path d="([^"]*)"', svg):
+        points = np.array(re.findall(r"(-?[\d.]+) (-?[\d.]+)", path), float)
+        frames[name].append((points.min(0), points.max(0)))
+    assert len(frames["axes"]) == 5
+    ((low, high),) = frames["legend"]
+    assert low.min() >= 0
+    assert high[0] <= float(re.findall(r'viewBox="0 0 ([\d.]+)', svg)[0])
+    assert all(high[1] < top[1] for top, _ in frames["axes"])
+
+
 def test_the_plot_is_a_picture_of_the_asked_kind(run, records: Path, tmp_path: Path) -> None:
     assert run("results", records, "--plot", tmp_path / "p.png", "--against", "seconds").code == 0
     with Image.open(tmp_path / "p.png") as image:

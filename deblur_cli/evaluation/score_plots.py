@@ -121,7 +121,7 @@ def _figure(
     tall = -(-len(panels) // wide)
     figure = Figure(figsize=(max(6.5, 4.2 * wide), 3.4 * tall + 1.2), dpi=120, layout="constrained")
     costs = [against.of(record) for records in panels for record in records]
-    axes = figure.subplots(tall, wide, squeeze=False).flat
+    axes = list(figure.subplots(tall, wide, squeeze=False).flat)
     titles = Counter(protocol_title(records[0]) for records in panels)
     for panel, records in zip(axes, panels, strict=False):
         used = [looks[labels[id(record)]] for record in records]
@@ -130,7 +130,7 @@ def _figure(
         panel.set_title(
             _panel_title(records, twice=titles[protocol_title(records[0])] > 1), fontsize=9.5, loc="left"
         )
-    for panel in list(axes)[len(panels) :]:
+    for panel in axes[len(panels) :]:
         panel.set_axis_off()
     handles = [*(_point(look) for look in looks.values()), _line()]
     texts = [*(f" {shortened(name)}" for name in names), "blurred input"]
