@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -228,12 +229,84 @@ def test_a_model_without_weights_ends_it_before_anything_is_measured(run, identi
         (("--rounding", "up"), 2, "nearest"),
         (("--metrics", "lpips"), 4, "--lpips-weights"),
         (("--limit", "0"), 2, "limit"),
+        (("--data", ""), 2, "--data ''"),
+        (("--psnr-cap", "inf"), 2, "number of dB"),
+        (("--csv", "-", "--json"), 2, "--csv and --json cannot share stdout"),
+        (("--csv", "a.txt", "--latex", "./a.txt"), 2, "--csv and --latex name the same file"),
+        (("--record", __file__), 2, "that is a file"),
+        (("--csv", "nowhere/a.csv"), 1, "its folder does not exist"),
     ],
 )
 def test_mistakes_are_answered_with_what_to_do(run, identity, words, code, says) -> None:
     ran = run("eval", "-m", identity.weights["identity"], *words, env=identity.env)
     assert ran.code == code, ran.err
     assert says in ran.err
+
+
+def weights_of(identity, folder: Path, gain: float) -> Path:
+    """A file of the identity network that darkens; all have one name."""
+    import torch
+
+    from deblur_cli.weights import Header, write_weights
+
+    folder.mkdir()
+    path = folder / "best.safetensors"
+    write_weights(path, {"gain": torch.full((1,), gain)}, Header(model="identity", licence="MIT"))
+    return path
+
+
+def test_weights_files_of_one_name_are_told_apart(run, identity, pairs, tmp_path) -> None:
+    kept, plain, dark = (
+        tmp_path / "kept",
+        *(weights_of(identity, tmp_path / name, gain) for name, gain in (("plain", 1.0), ("dark", 0.5))),
+    )
+    words = ("eval", "--data", pairs, "--record", kept, "--json", "--metrics", "mae", "-m")
+    first, second = run(*words, plain, dark, env=identity.env).json()
+    assert first["gain"]["mae"] == 0
+    assert second["gain"]["mae"] > 0.1
+    assert (first["model"], second["model"]) == (f"identity ({plain})", f"identity ({dark})")
+    assert len(list(kept.iterdir())) == 2
+    for path in (plain, dark, plain):  # one by one they have one name, and neither takes the other's record
+        assert run(*words, path, env=identity.env).json()[0]["model"] == "identity (best.safetensors)"
+    alone = [json.loads(path.read_text())["weights_sha256"] for path in kept.glob("identity-best*")]
+    assert sorted(alone) == sorted((first["weights_sha256"], second["weights_sha256"]))
+
+
+def test_a_model_that_is_named_twice_is_measured_once(run, identity, pairs) -> None:
+    weights = identity.weights["identity"]
+    other = weights.parent / ".." / weights.parent.name / weights.name
+    assert len(run("eval", "-m", weights, other, "--data", pairs, "--json", env=identity.env).json()) == 1
+
+
+def test_what_cannot_be_written_is_found_out_before_anything_is_measured(
+    run, identity, pairs, tmp_path
+) -> None:
+    started = tmp_path / "started"
+    env = {**identity.env, "SLOW_STARTED": str(started)}
+    (tmp_path / "folder.csv").mkdir()
+    ran = run(
+        "eval", "-m", identity.weights["slow"], "--data", pairs, "--csv", tmp_path / "folder.csv", env=env
+    )
+    assert ran.code == 2
+    assert "it is a folder" in ran.err
+    assert not started.exists()
+
+
+def test_least_gain_is_in_the_metric_that_it_names(run, identity, tmp_path, photo) -> None:
+    for number in range(5):
+        sharp = photo[8 * number : 8 * number + 40, :48]
+        for folder, picture in (("blur", sharp // (2 + number)), ("sharp", sharp)):
+            (tmp_path / "five" / folder).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture).save(tmp_path / "five" / folder / f"{number}.png")
+    words = ("eval", "-m", identity.weights["identity"], "--data", tmp_path / "five")
+    assert (
+        "least gain, identity (identity.safetensors), PSNR: "
+        in run(*words, "--metrics", "blur", "psnr", env=identity.env).out
+    )
+    ran = run(*words, "--metrics", "ms-ssim", env=identity.env)
+    assert ran.code == 1
+    assert ran.err.count("161x161") == 1  # what fails alike is said once
+    assert "0, 1, 2 and 2 more (identity (identity.safetensors)): ms-ssim needs" in ran.err
 
 
 def test_without_data_the_sample_set_is_measured(run, identity) -> None:
@@ -450,3 +523,23 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(run, identity, pairs
     assert "going on" not in fresh.err
     assert again.json()[0]["restored"] == fresh.json()[0]["restored"]
     assert again.json()[0]["pairs_sha256"] == fresh.json()[0]["pairs_sha256"]
+
+
+def test_an_interruption_loses_nothing_of_the_data_sets_before(run, identity, pairs, tmp_path) -> None:
+    second = tmp_path / "second"
+    shutil.copytree(pairs, second)
+    env = {**os.environ, **identity.env, "DEBLUR_CACHE": str(tmp_path / "cache")}
+    words = ["eval", "-m", str(identity.weights["slow"]), "--data", str(pairs), str(second), "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "deblur_cli", *words], env=env, stderr=subprocess.PIPE, text=True
+    )
+    kept = tmp_path / "cache" / "evaluations"
+    while process.poll() is None and len(list(kept.glob("*.jsonl"))) < 2:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 130, err
+    again = run(*words, env={name: env[name] for name in ("DEBLUR_CACHE", *identity.env)})
+    assert "going on from 3 pictures" in again.err
+    assert [found["pictures"] for found in again.json()] == [3, 3]
+    assert not list(kept.iterdir())

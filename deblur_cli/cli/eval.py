@@ -1,7 +1,9 @@
 """`deblur eval`: measure models over pairs of blurred and sharp pictures."""
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,6 +31,7 @@ from deblur_cli.errors import UsageError
 if TYPE_CHECKING:
     from deblur_cli.evaluation.protocols import Protocol
     from deblur_cli.evaluation.session import Measured
+    from deblur_cli.host.declarations import Metric
     from deblur_cli.host.manager import Host
 
 _PROTOCOLS, _CHOICES, _OUTPUT, _WORK = (
@@ -37,6 +40,8 @@ _PROTOCOLS, _CHOICES, _OUTPUT, _WORK = (
     "Output",
     "How the work goes",
 )
+_NAMED = 3
+"""Pictures that are named where more fail alike."""
 _FIXED = ("split", "preset", "border", "rounding", "quantise", "psnr_cap")
 
 
@@ -235,7 +240,7 @@ def eval(
     """
     from deblur_cli.evaluation.protocols import Rounding
     from deblur_cli.evaluation.record_files import write_record
-    from deblur_cli.evaluation.session import Contender, measure, open_task
+    from deblur_cli.evaluation.session import Contender, Measured, measure, open_task, told_apart
     from deblur_cli.evaluation.tables import picture_rows, table_kind, write_table
     from deblur_cli.host.folders import cache_folder
     from deblur_cli.host.manager import Host
@@ -245,8 +250,14 @@ def eval(
     if list_protocols:
         _show_protocols(json=json)
         return 0
+    # What cannot be written is refused now, not after an hour.
     if per_image is not None:
-        table_kind(per_image)  # refuses an unknown ending now, not after an hour
+        table_kind(per_image)
+    _require_outputs(csv=csv, markdown=markdown, latex=latex, per_image=per_image, record=record, json=json)
+    if psnr_cap == math.inf:
+        raise UsageError("--psnr-cap inf caps nothing; give a number of dB, such as 100")
+    if not all(data or ["sample"]):
+        raise UsageError("--data '' names nothing; give a data set or a folder")
     if rounding not in tuple(Rounding):
         raise UsageError(f"--rounding {rounding}: choose one of {', '.join(Rounding)}")
     host = Host.discover()
@@ -263,7 +274,7 @@ def eval(
         "tile": tile, "overlap": overlap, "statistics": statistics, "max_memory": max_memory, "strength": strength
     }  # fmt: skip
     # All are loaded and opened before anything runs: what is not there is found out now.
-    contenders = [
+    contenders = told_apart(
         Contender(
             source=resolve(host, spec),
             restorer=load(
@@ -273,12 +284,13 @@ def eval(
             settings=settings,
         )
         for spec in dict.fromkeys(model or (host.default_model(),))
-    ]  # fmt: skip
+    )  # fmt: skip
     options = {} if lpips_weights is None else {"lpips": {"weights": str(lpips_weights)}}
     tasks = [
         open_task(host, choices, data=where, limit=limit, metrics=metrics or (), options=options)
         for choices, where in asked
     ]
+    done: list[Measured] = []
     records: list[dict[str, Any]] = []
     pictures: list[dict[str, Any]] = []
     for task in tasks:
@@ -293,6 +305,7 @@ def eval(
                 console.error("what was measured so far is kept: the same command goes on from there")
                 raise
         _report_failures(measured)
+        done.append(measured)
         records += measured.records
         pictures += [{"protocol": title, **row} for row in picture_rows(measured.found)]
         if record is not None:
@@ -301,7 +314,45 @@ def eval(
     if per_image is not None:
         write_table(per_image, pictures)
     _output(records, host=host, csv=csv, markdown=markdown, latex=latex, json=json)
+    for measured in done:
+        measured.forget()
     return 1 if any(made["failures"] for made in records) else 0
+
+
+def _require_outputs(
+    *,
+    csv: str | None,
+    markdown: str | None,
+    latex: str | None,
+    per_image: Path | None,
+    record: Path | None,
+    json: bool,
+) -> None:
+    """Raise UsageError or PictureError where an output cannot be written, or two would be mixed up."""
+    from deblur_cli.pictures import atomic_write
+
+    class Enough(Exception):
+        """That it can be written is known."""
+
+    tables = {"--csv": csv, "--markdown": markdown, "--latex": latex}
+    on_stdout = [option for option, where in tables.items() if where == "-"] + ["--json"] * json
+    if len(on_stdout) > 1:
+        raise UsageError(f"{' and '.join(on_stdout)} cannot share stdout; name files for all but one")
+    files: dict[Path, str] = {}
+    for option, where in {**tables, "--per-image": per_image}.items():
+        if where is None or where == "-":
+            continue
+        other = files.setdefault(Path(where).resolve(), option)
+        if other != option:
+            raise UsageError(f"{other} and {option} name the same file {where}; give each its own")
+        with suppress(Enough), atomic_write(where):
+            raise Enough
+    if record is not None:
+        if record.exists() and not record.is_dir():
+            raise UsageError(f"--record {record}: that is a file; name a folder")
+        record.mkdir(parents=True, exist_ok=True)
+        with suppress(Enough), atomic_write(record / "record.json"):
+            raise Enough
 
 
 def _refuse_choices(ctx: typer.Context) -> None:
@@ -354,13 +405,17 @@ def _say_going_on(pictures: int) -> None:
 
 
 def _report_failures(measured: "Measured") -> None:
-    """One line a failure; what failed alike for several models, such as a torn file, is said once."""
+    """What failed alike, of several models or of many pictures, is said once."""
     labels: dict[tuple[str, str], list[str]] = {}
     for label, evaluation in measured.found.items():
         for failure in evaluation.failures:
             labels.setdefault((failure.name, failure.error), []).append(label)
+    names: dict[tuple[str, str], list[str]] = {}
     for (name, error), failed in labels.items():
-        console.error(f"{name} ({', '.join(failed)}): {error}")
+        names.setdefault((", ".join(failed), error), []).append(name)
+    for (who, error), pictures in names.items():
+        more = f" and {len(pictures) - _NAMED:,} more" if len(pictures) > _NAMED else ""
+        console.error(f"{', '.join(pictures[:_NAMED])}{more} ({who}): {error}")
 
 
 def _show_protocols(*, json: bool) -> None:
@@ -414,7 +469,7 @@ def _output(
         show_tables(tables)
         for run, labels in _runs(records).items():
             console.result(f"run: {run} ({', '.join(labels)})")
-        for line in _worst(records):
+        for line in _worst(records, host.metrics):
             console.result(line)
 
 
@@ -439,10 +494,10 @@ def _runs(records: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     return texts
 
 
-def _worst(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _worst(records: Sequence[Mapping[str, Any]], metrics: "Mapping[str, Metric]") -> Iterator[str]:
     """Which pictures gain least, where there are enough for that to say something."""
     for made in records:
         if made["pictures"] > len(made["worst"]) > 0:
             named = ", ".join(f"{item['name']} {item['gain']:+.4g}" for item in made["worst"])
-            metric = next(iter(made["gain"])).upper()
-            yield f"least gain, {made['model']}, {metric}: {named}"
+            metric = next(name for name in made["gain"] if metrics[name].reference)
+            yield f"least gain, {made['model']}, {metric.upper()}: {named}"

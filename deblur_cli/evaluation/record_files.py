@@ -75,15 +75,28 @@ def identity(source: Source) -> dict[str, Any]:
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> Path:
-    """Keep a record as FOLDER/MODEL.PROTOCOL.HASH.json, in place of an earlier one of that name; returns the path."""
+    """Keep a record as FOLDER/MODEL.PROTOCOL.HASH.json and return the path.
+
+    An earlier one of that name is replaced if it is of the same weights; else this one's name has their first digits, too.
+    """
     protocol = record["protocol"]
     words = (record["model"], protocol["name"] or f"{protocol['data']}-{protocol['split']}", protocol["hash"])
     name = ".".join(re.sub(r"[^\w.+-]+", "-", word).strip("-.") for word in words)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
+    if _weights_of(path, otherwise=record["weights_sha256"]) != record["weights_sha256"]:
+        path = folder / f"{name}.{(record['weights_sha256'] or 'none')[:8]}.json"
     with atomic_write(path) as part:
         part.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     return path
+
+
+def _weights_of(path: Path, *, otherwise: str | None) -> Any:
+    """By what a kept record knows its weights; `otherwise` where there is no record."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["weights_sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return otherwise
 
 
 def find_reported(source: Source, conditions: Conditions) -> Reported | None:

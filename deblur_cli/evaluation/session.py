@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 from deblur_cli import __version__
 from deblur_cli.data.pairs import Pair
+from deblur_cli.errors import UsageError
 from deblur_cli.evaluation.evaluate import evaluate_models
 from deblur_cli.evaluation.ledger import Ledger
 from deblur_cli.evaluation.measures import Measure, build_measures
@@ -25,16 +27,35 @@ from deblur_cli.weights import Source
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contender:
-    """A model that is measured. settings : how its restorer was asked to work, such as its tiles"""
+    """A model that is measured. settings : how its restorer was asked to work, such as its tiles
+
+    called : in place of the source's own label, where that would not tell it from another
+    """
 
     source: Source
     restorer: Restorer
     settings: Mapping[str, Any]
+    called: str = ""
 
     @property
     def label(self) -> str:
         """As tables name it."""
-        return self.source.label
+        return self.called or self.source.label
+
+
+def told_apart(contenders: Iterable[Contender]) -> tuple[Contender, ...]:
+    """Each model once; files of one name, such as a/best.safetensors and b/best.safetensors, with their paths."""
+    once: dict[tuple[str, Path | None], Contender] = {}
+    for contender in contenders:
+        path = contender.source.path
+        once.setdefault((contender.label, None if path is None else path.resolve()), contender)
+    times = Counter(contender.label for contender in once.values())
+    return tuple(
+        contender
+        if times[contender.label] == 1
+        else replace(contender, called=f"{contender.source.model.name} ({contender.source.path})")
+        for contender in once.values()
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,10 +97,20 @@ def open_task(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What came of a task: by label of each model, in sum and picture by picture; and a record of each."""
+    """What came of a task: by label of each model, in sum and picture by picture; and a record of each.
+
+    kept : what an interruption would have left. It stays until `forget`, so that nothing is lost where a result cannot be
+        written, or another task is interrupted
+    """
 
     found: Mapping[str, Evaluation]
     records: tuple[dict[str, Any], ...]
+    kept: tuple[Ledger, ...] = ()
+
+    def forget(self) -> None:
+        """All that was found is where it belongs: the next evaluation begins anew."""
+        for ledger in self.kept:
+            ledger.forget()
 
 
 def measure(
@@ -97,11 +128,13 @@ def measure(
     Parameters
     ----------
     workers : as those of `evaluate_models`
-    ledgers : the folder where what is found is kept until all is there; None = nowhere
+    ledgers : the folder where what is found is kept until `Measured.forget`; None = nowhere
     fresh : begin anew, whatever an interrupted evaluation has left there
     going_on : told how many pictures are there already, where some are
     """
     kept = {contender.label: Ledger(_ledger_path(ledgers, task, contender)) for contender in contenders}
+    if len(kept) < len(contenders):
+        raise UsageError(f"models of one name cannot be told apart: {', '.join(c.label for c in contenders)}")
     if fresh:
         for ledger in kept.values():
             ledger.forget()
@@ -117,16 +150,17 @@ def measure(
         ledgers=kept,
         progress=progress,
     )
-    for ledger in kept.values():
-        ledger.forget()
     records = tuple(
-        make_record(
-            found[contender.label], task.conditions, source=contender.source, restorer=contender.restorer,
-            settings={**contender.settings, "workers": workers}, options=task.options,
-        )
+        {
+            **make_record(
+                found[contender.label], task.conditions, source=contender.source, restorer=contender.restorer,
+                settings={**contender.settings, "workers": workers}, options=task.options,
+            ),
+            "model": contender.label,
+        }
         for contender in contenders
     )  # fmt: skip
-    return Measured(found=found, records=records)
+    return Measured(found=found, records=records, kept=tuple(kept.values()))
 
 
 def _ledger_path(folder: Path | None, task: Task, contender: Contender) -> Path | None:
