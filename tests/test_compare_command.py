@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -382,6 +383,14 @@ def test_names_that_are_no_text_are_shown_escaped(run, identity, three) -> None:
     )
     assert ran.code == 0, ran.err
     assert facts_of(three / "page.html")["pictures"][0]["title"] == r"\xff<b>.png"
+    pairs = three / os.fsdecode(b"pairs-\xff")
+    for part in ("blur", "sharp"):
+        (pairs / part).mkdir(parents=True)
+        shutil.copy(three / "b.png", pairs / part / "1.png")
+    words = ("compare", "--data", pairs, "-m", identity.weights["identity"], "-o", "page.html", "--overwrite")
+    ran = run(*words, env=identity.env)
+    assert ran.code == 0, ran.err
+    assert r"pairs-\udcff" in (three / "page.html").read_text(encoding="utf-8")
 
 
 def test_a_network_that_raises_fails_its_picture_alone(run, identity, three) -> None:

@@ -146,11 +146,10 @@ def write_page(
         "facts": json.dumps({"pictures": [picture.facts for picture in ordered]}).replace("<", r"\u003c"),
     }
     before, after = _part("page.html").split("{{pixels}}")
+    # names may hold bytes that are no text
     with (
         atomic_write(path, overwrite=overwrite) as part,
-        part.open(
-            "w", encoding="utf-8", errors="backslashreplace", newline="\n"
-        ) as file,  # names may be no text
+        part.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file,
     ):
         file.write(_filled(before, texts))
         for index, picture in enumerate(ordered):
