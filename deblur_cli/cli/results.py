@@ -1,7 +1,7 @@
 """`deblur results`: tables, CSV files and plots of the evaluations that --record kept."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,10 +14,7 @@ from deblur_cli.errors import PictureError, UsageError
 if TYPE_CHECKING:
     from deblur_cli.evaluation.score_tables import Record
     from deblur_cli.evaluation.typeset import Table
-    from deblur_cli.host.declarations import Metric
 
-_CROSSED = ("psnr", "ssim")
-"""Metrics of the tables over data sets, unless the user names others."""
 _SIGMA = "sigma"
 """Of --against: no cost, but how strong the blur is."""
 
@@ -100,6 +97,7 @@ def results(
         deblur results records/ --plot sigma.png --against sigma
     """
     from deblur_cli.cli.show_table import show_tables
+    from deblur_cli.evaluation.result_tables import result_tables
     from deblur_cli.evaluation.results import by_data, flat_rows, newest, other_pixels, read_records
     from deblur_cli.evaluation.score_plots import Cost
     from deblur_cli.evaluation.score_tables import measured
@@ -136,7 +134,7 @@ def results(
     inputs = {os.path.realpath(item.path) for item in found}
     for target in (*files, *(path for path in (markdown, latex, plot) if path is not None)):
         _require_free(target, inputs, overwrite=overwrite)
-    tables = list(_tables(kept, Host.discover().metrics, metrics or (), deviations=deviations))
+    tables = list(result_tables(kept, Host.discover().metrics, chosen=metrics or (), deviations=deviations))
     if plot is not None:  # first: it may find nothing to draw
         _draw(kept, plot, metrics or (), against=against, format=format, overwrite=overwrite)
     if output is not None:
@@ -167,25 +165,6 @@ def _require_free(target: Path, inputs: set[str], *, overwrite: bool) -> None:
         raise UsageError(f"{target} is one of the records; choose another name")
     if target.exists() and not overwrite:
         raise UsageError(f"{target} exists already; replace it with --overwrite, or choose another name")
-
-
-def _tables(
-    records: "Sequence[Record]", metrics: "Mapping[str, Metric]", chosen: Sequence[str], *, deviations: bool
-) -> "Iterator[Table]":
-    """One or two a protocol and pixels, then one a metric where there are several sets of data."""
-    from deblur_cli.evaluation.breakdown import sigma_table
-    from deblur_cli.evaluation.score_tables import by_pairs, by_protocol, cross_table, measured, score_table
-
-    for same in by_protocol(records):
-        for section in by_pairs(same):
-            if measured(section, chosen):
-                yield score_table(section, metrics, chosen=chosen, deviations=deviations)
-            by_sigma = sigma_table(section)
-            if by_sigma is not None and "psnr" in measured(section, chosen):
-                yield by_sigma
-    if len({record["protocol"]["data"] for record in records}) > 1:
-        for name in measured(records, chosen or _CROSSED):
-            yield cross_table(records, name, metrics)
 
 
 def _write(target: Path | None, tables: "Sequence[Table]", form: "Callable[[Table], str]") -> None:
