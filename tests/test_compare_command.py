@@ -343,7 +343,11 @@ def test_the_pairs_of_a_data_set_are_compared(run, identity, tmp_path) -> None:
     assert ran.code == 0, ran.err
     assert len(ran.json()) == 2
     assert all(line["restored"][0]["scores"] == line["blurry"] for line in ran.json())
-    assert "sample, split val, the first 2 of" in (tmp_path / "page.html").read_text()
+    page = (tmp_path / "page.html").read_text()
+    assert "sample, split val, the first 2 of" in page
+    words = ("--data", "sample", "--limit", "2", "-m", identity.weights["identity"], "--json")
+    (measured,) = run("eval", *words, env=identity.env).json()
+    assert f"sample#{measured['protocol']['hash']}" in page  # the scores are those of this protocol
 
 
 def test_a_metric_without_reference_is_measured_where_there_is_none(run, identity, three) -> None:

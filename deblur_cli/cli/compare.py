@@ -260,18 +260,17 @@ def _pairs(
     from deblur_cli.cli.comparing import PairInput
     from deblur_cli.data import open_pairs
     from deblur_cli.data.sets import spec_of
+    from deblur_cli.evaluation.opening import default_split, shown
+    from deblur_cli.evaluation.protocols import Protocol, bind
 
-    splits = host.datasets[data].splits if data in host.datasets else ()
-    split = split or ("val" if "val" in splits or not splits else splits[-1])
+    split = split or default_split(host, data)
     prepared = None if preset is None else spec_named(preset, host.degradations)
     pairs = open_pairs(host, data, split=split, preset=prepared)
     made_by = spec_of(pairs)
-    taken = len(pairs) if limit is None else min(limit, len(pairs))
-    count = f"all {taken} pairs" if taken == len(pairs) else f"the first {taken} of {len(pairs)} pairs"
-    about = f"{data}, split {split}, {count}"
-    if made_by is not None:
-        about += f", prepared by {made_by.name}"
-    return [PairInput(pair=pairs[index]) for index in range(taken)], about
+    protocol = Protocol(data=shown(host, data), split=split, preset="" if made_by is None else made_by.name)
+    conditions = bind(protocol, pairs, spec=made_by, limit=limit)
+    about = f"{conditions.title}: {conditions.about()}"
+    return [PairInput(pair=pairs[index]) for index in range(conditions.pairs)], about
 
 
 def _refuse_without_reference(metrics: "Sequence[Metric]") -> None:

@@ -44,10 +44,16 @@ def open_protocol(
     made_by = spec_of(pairs)  # some data sets bring a preset of their own
     protocol = replace(
         protocol,
-        data=_shown(host, protocol.data or data),
+        data=shown(host, protocol.data or data),
         preset="" if made_by is None else made_by.name,
     )
     return chosen, bind(protocol, chosen, spec=made_by, limit=limit)
+
+
+def default_split(host: Host, data: str) -> str:
+    """The split that is meant for measuring, as far as the data set has it."""
+    splits: Sequence[str] = host.datasets[data].splits if data in host.datasets else ("val",)
+    return "val" if "val" in splits or not splits else splits[-1]
 
 
 def _pieces(spec: Spec) -> tuple[int, int] | None:
@@ -71,6 +77,6 @@ def _all_draws(pairs: Sequence[Pair]) -> Sequence[Pair]:
     ]
 
 
-def _shown(host: Host, data: str) -> str:
+def shown(host: Host, data: str) -> str:
     """A data set's name; of a folder its own: where it lies is not what a score depends on."""
     return data if data in host.datasets else Path(data).expanduser().resolve().name

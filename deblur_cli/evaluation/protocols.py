@@ -152,11 +152,15 @@ class Conditions:
         """Name and hash, as they stand beside scores."""
         return f"{self.protocol.name or self.protocol.data}#{self.hash}"
 
+    def about(self) -> str:
+        """Which pictures, in one line."""
+        prepared = f" prepared by {self.protocol.preset}" if self.protocol.preset else ""
+        return f"{self.protocol.data}{prepared}, split {self.protocol.split}, {self._count()}"
+
     def text(self) -> str:
-        """One line."""
+        """All choices, in one line."""
         protocol = self.protocol
-        prepared = f" prepared by {protocol.preset}" if protocol.preset else ""
-        parts = [f"{protocol.data}{prepared}, split {protocol.split}, {self._count()}"]
+        parts = [self.about()]
         if protocol.crop is not None:
             parts.append(f"the {_size(protocol.crop)} pixels at the centre")
         if protocol.pieces is not None:
