@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -406,6 +407,26 @@ def test_two_runs_give_the_same_digits_with_any_number_of_threads_and_near_ones_
     assert tiled["protocol"]["hash"] == whole["protocol"]["hash"]
     assert tiled["restored"]["psnr"] == pytest.approx(whole["restored"]["psnr"], abs=1e-3)
     assert tiled["restored"]["ssim"] == pytest.approx(whole["restored"]["ssim"], abs=1e-5)
+
+
+def test_a_network_of_one_size_is_measured_in_pieces_of_that_size(rednet_weights, pairs) -> None:
+    from torch import nn
+
+    from deblur_cli.evaluation.protocols import Protocol
+    from deblur_cli.evaluation.session import Contender, measure, open_task
+    from deblur_cli.host.declarations import Geometry
+    from deblur_cli.host.manager import Host
+    from deblur_cli.restore.restorer import Restorer
+    from deblur_cli.weights import resolve
+
+    host = Host.discover(environ={})
+    source = resolve(host, str(rednet_weights))
+    fixed = replace(source.model, geometry=Geometry(halo=None, fixed_size=16))
+    restorer = Restorer(nn.Conv2d(3, 3, 1), model=fixed, device="cpu", dtype="float32")
+    task = open_task(host, Protocol(data="", split="val", pieces=(16, 16)), data=str(pairs))
+    (record,) = measure(task, [Contender(source=source, restorer=restorer, settings={})]).records
+    assert (record["pictures"], record["failed"]) == (3, 0)
+    assert record["run"]["tiling"] == "exact"
 
 
 def test_a_model_that_fails_is_counted_and_the_others_go_on(run, identity, pairs) -> None:

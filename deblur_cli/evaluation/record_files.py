@@ -14,7 +14,7 @@ import torch
 
 from deblur_cli import __version__
 from deblur_cli.evaluation.breakdown import by_sigma
-from deblur_cli.evaluation.protocols import Conditions
+from deblur_cli.evaluation.protocols import Conditions, Protocol
 from deblur_cli.evaluation.records import Evaluation
 from deblur_cli.host.declarations import Metric, Reported
 from deblur_cli.pictures import atomic_write
@@ -58,7 +58,7 @@ def make_record(
         "by_sigma": by_sigma(found.records),
         "reported": None if reported is None else _reported(reported),
         "pairs_sha256": found.pairs_sha256,
-        "run": {**_run(restorer, found), **settings},
+        "run": {**_run(restorer, found, conditions.protocol), **settings},
         "failures": [{"name": failure.name, "error": failure.error} for failure in found.failures],
     }
 
@@ -126,9 +126,14 @@ def _is_default(source: Source) -> bool:
     return dict(source.options) == source.model.resolve_options({})
 
 
-def _run(restorer: Restorer, found: Evaluation) -> dict[str, Any]:
+def _run(restorer: Restorer, found: Evaluation, protocol: Protocol) -> dict[str, Any]:
     """What belongs to the machine rather than to the data or the model."""
-    sizes = {(record.height, record.width) for record in found.records}
+    pictures = {(record.height, record.width) for record in found.records}
+    sizes = {  # of what the network was given: a whole picture, or the protocol's pieces of it
+        (min(rows.stop, height) - rows.start, min(columns.stop, width) - columns.start)
+        for height, width in pictures
+        for rows, columns in protocol.boxes(height, width)
+    }
     exact = {restorer.plan(height, width, pixels=np.float32).exact for height, width in sizes}
     return {
         "device": str(restorer.device),
