@@ -273,6 +273,34 @@ def test_weights_files_of_one_name_are_told_apart(run, identity, pairs, tmp_path
     assert sorted(alone) == sorted((first["weights_sha256"], second["weights_sha256"]))
 
 
+def test_folders_of_one_name_do_not_pass_for_one_another(run, identity, pairs, tmp_path) -> None:
+    other, kept = tmp_path / "other" / "pairs", tmp_path / "kept"
+    shutil.copytree(pairs, other)
+    shutil.copy(other / "sharp" / "0.png", other / "blur" / "0.png")
+    words = ("eval", "-m", identity.weights["identity"], "--json", "--record", kept, "--data")
+    ran = run(*words, pairs, other, env=identity.env)
+    assert ran.code == 2
+    assert f"{pairs} and {other} have one name" in ran.err
+    one, two = (run(*words, folder, env=identity.env).json()[0] for folder in (pairs, other))
+    assert one["protocol"]["hash"] == two["protocol"]["hash"]
+    found = sorted(json.loads(path.read_text())["pairs_sha256"] for path in kept.iterdir())
+    assert found == sorted((one["pairs_sha256"], two["pairs_sha256"]))
+    assert len(run(*words, pairs, f"{pairs}/", env=identity.env).json()) == 1
+    assert len(list(kept.iterdir())) == 2
+
+
+def test_a_record_with_failures_gives_way_to_the_next(run, identity, pairs, tmp_path) -> None:
+    kept, picture = tmp_path / "kept", pairs / "blur" / "0.png"
+    words = ("eval", "-m", identity.weights["identity"], "--data", pairs, "--record", kept)
+    whole = picture.read_bytes()
+    picture.write_bytes(b"torn")
+    assert run(*words, env=identity.env).code == 1
+    picture.write_bytes(whole)
+    assert run(*words, env=identity.env).code == 0
+    (path,) = kept.iterdir()
+    assert json.loads(path.read_text())["failed"] == 0
+
+
 def test_a_model_that_is_named_twice_is_measured_once(run, identity, pairs) -> None:
     weights = identity.weights["identity"]
     other = weights.parent / ".." / weights.parent.name / weights.name

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,7 +30,7 @@ from deblur_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from deblur_cli.evaluation.protocols import Protocol
-    from deblur_cli.evaluation.session import Measured
+    from deblur_cli.evaluation.session import Measured, Task
     from deblur_cli.host.declarations import Metric
     from deblur_cli.host.manager import Host
 
@@ -286,10 +286,10 @@ def eval(
         for spec in dict.fromkeys(model or (host.default_model(),))
     )  # fmt: skip
     options = {} if lpips_weights is None else {"lpips": {"weights": str(lpips_weights)}}
-    tasks = [
-        open_task(host, choices, data=where, limit=limit, metrics=metrics or (), options=options)
+    tasks = _distinct(
+        (where, open_task(host, choices, data=where, limit=limit, metrics=metrics or (), options=options))
         for choices, where in asked
-    ]
+    )
     done: list[Measured] = []
     records: list[dict[str, Any]] = []
     pictures: list[dict[str, Any]] = []
@@ -353,6 +353,19 @@ def _require_outputs(
         record.mkdir(parents=True, exist_ok=True)
         with suppress(Enough), atomic_write(record / "record.json"):
             raise Enough
+
+
+def _distinct(opened: "Iterable[tuple[str, Task]]") -> "list[Task]":
+    """Each once. Raises UsageError where two folders have one name and files of the same names: no table could tell them apart."""
+    tasks: dict[str, tuple[str, Task]] = {}
+    for where, task in opened:
+        other, _ = tasks.setdefault(task.conditions.hash, (where, task))
+        if Path(other).resolve() != Path(where).resolve():
+            raise UsageError(
+                f"{other} and {where} have one name and files of the same names, so that no table could tell them apart; "
+                "rename one of the folders, or evaluate them one by one"
+            )
+    return [task for _, task in tasks.values()]
 
 
 def _refuse_choices(ctx: typer.Context) -> None:

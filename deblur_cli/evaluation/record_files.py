@@ -77,26 +77,29 @@ def identity(source: Source) -> dict[str, Any]:
 def write_record(folder: Path, record: Mapping[str, Any]) -> Path:
     """Keep a record as FOLDER/MODEL.PROTOCOL.HASH.json and return the path.
 
-    An earlier one of that name is replaced if it is of the same weights; else this one's name has their first digits, too.
+    An earlier one of that name is replaced if it is of the same weights and pictures, or if some of its pictures failed; else
+    this one's name has digits of its weights' and pictures' hashes, too.
     """
     protocol = record["protocol"]
     words = (record["model"], protocol["name"] or f"{protocol['data']}-{protocol['split']}", protocol["hash"])
     name = ".".join(re.sub(r"[^\w.+-]+", "-", word).strip("-.") for word in words)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
-    if _weights_of(path, otherwise=record["weights_sha256"]) != record["weights_sha256"]:
-        path = folder / f"{name}.{(record['weights_sha256'] or 'none')[:8]}.json"
+    if _of_others(path, record):
+        path = folder / f"{name}.{(record['weights_sha256'] or '')[:8]}{record['pairs_sha256'][:8]}.json"
     with atomic_write(path) as part:
         part.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     return path
 
 
-def _weights_of(path: Path, *, otherwise: str | None) -> Any:
-    """By what a kept record knows its weights; `otherwise` where there is no record."""
+def _of_others(path: Path, record: Mapping[str, Any]) -> bool:
+    """Whether a record is kept there of other weights, or of other pictures, none of which failed."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))["weights_sha256"]
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        same = kept["weights_sha256"] == record["weights_sha256"]
+        return not same or (kept["pairs_sha256"] != record["pairs_sha256"] and not kept["failed"])
     except (OSError, ValueError, KeyError, TypeError):
-        return otherwise
+        return False
 
 
 def find_reported(source: Source, conditions: Conditions) -> Reported | None:
