@@ -362,6 +362,30 @@ def test_a_record_is_never_written_over(run, records: Path) -> None:
     assert (records / "a.json").read_bytes() == before
 
 
+def test_outputs_are_tried_before_any_is_written(run, records: Path, tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    same = tmp_path / "same.txt"
+    twice = run("results", records, "--markdown", same, "--latex", same)
+    assert (twice.code, f"{same} is named for two outputs" in twice.err) == (2, True)
+    for words, says in (
+        (("--plot", tmp_path / "p.svg", "--markdown", tmp_path / "no/t.md"), "its folder does not exist"),
+        (("--plot", tmp_path / "p.svg", "-o", records / "a.json"), "is a file, where a folder is needed"),
+    ):
+        refused = run("results", records, *words)
+        assert (refused.code, refused.out) == (1, "")
+        assert says in refused.err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_table_for_a_paper_goes_to_stdout_alone(run, records: Path, tmp_path: Path) -> None:
+    kept = run("results", records, "--latex", tmp_path / "t.tex")
+    assert kept.code == 0, kept.err
+    printed = run("results", records, "--latex", "-")
+    assert printed.out == (tmp_path / "t.tex").read_text()
+    refused = run("results", records, "--latex", "-", "--json")
+    assert (refused.code, "--latex and --json cannot share stdout" in refused.err) == (2, True)
+
+
 def test_data_sets_whose_names_make_one_file_name_get_two(run, tmp_path: Path) -> None:
     for number, data in enumerate(("my/set", "my:set", "../../My-Set")):
         keep(

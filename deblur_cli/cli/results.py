@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _SIGMA = "sigma"
 """Of --against: no cost, but how strong the blur is."""
 
+_STDOUT = Path("-")
+"""What --markdown and --latex call it."""
+
 
 def results(
     records: Annotated[
@@ -52,12 +55,20 @@ def results(
     ] = False,
     markdown: Annotated[
         Path | None,
-        typer.Option("--markdown", metavar="FILE", help="Write the tables as Markdown.", show_default=False),
+        typer.Option(
+            "--markdown",
+            metavar="FILE",
+            help="Write the tables as Markdown; - is stdout.",
+            show_default=False,
+        ),
     ] = None,
     latex: Annotated[
         Path | None,
         typer.Option(
-            "--latex", metavar="FILE", help="Write the tables as LaTeX (booktabs).", show_default=False
+            "--latex",
+            metavar="FILE",
+            help="Write the tables as LaTeX (booktabs); - is stdout.",
+            show_default=False,
         ),
     ] = None,
     plot: Annotated[
@@ -104,6 +115,7 @@ def results(
     from deblur_cli.evaluation.tables import write_table
     from deblur_cli.evaluation.typeset import as_latex, as_markdown
     from deblur_cli.host.manager import Host
+    from deblur_cli.pictures import require_folder, require_writable
     from deblur_cli.pictures.plotting import FORMATS
 
     if against not in (*Cost, _SIGMA):
@@ -111,6 +123,17 @@ def results(
     format = "png" if plot is None else plot.suffix.lower().removeprefix(".")
     if format not in FORMATS:
         raise UsageError(f"--plot {plot}: the name must end in {' or '.join(f'.{name}' for name in FORMATS)}")
+    on_stdout = [
+        option
+        for option, taken in (
+            ("--markdown", markdown == _STDOUT),
+            ("--latex", latex == _STDOUT),
+            ("--json", json),
+        )
+        if taken
+    ]
+    if len(on_stdout) > 1:
+        raise UsageError(f"{' and '.join(on_stdout)} cannot share stdout; name files for all but one")
     paths = records or [Path("records")]
     found, unusable = read_records(paths)
     for item in unusable:
@@ -131,14 +154,15 @@ def results(
     _require_measured(metrics or (), measured(kept))
     sets = by_data(kept)
     files = {} if output is None else {output / f"{name}.csv": same for name, same in sets.items()}
-    inputs = {os.path.realpath(item.path) for item in found}
-    for target in (*files, *(path for path in (markdown, latex, plot) if path is not None)):
-        _require_free(target, inputs, overwrite=overwrite)
+    targets = [*files, *(path for path in (markdown, latex, plot) if path is not None and path != _STDOUT)]
+    _require_free(targets, {os.path.realpath(item.path) for item in found}, overwrite=overwrite)
+    if output is not None:
+        require_folder(output)
+    for target in targets:
+        require_writable(target)
     tables = list(result_tables(kept, Host.discover().metrics, chosen=metrics or (), deviations=deviations))
     if plot is not None:  # first: it may find nothing to draw
         _draw(kept, plot, metrics or (), against=against, format=format, overwrite=overwrite)
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
     for target, same in files.items():
         write_table(target, flat_rows(same))
     _write(markdown, tables, as_markdown)
@@ -146,9 +170,9 @@ def results(
     if json:
         for row in flat_rows(kept):
             console.json_line(row)
-    else:
+    elif not on_stdout:
         show_tables(tables)
-    for target in (*files, *(path for path in (markdown, latex, plot) if path is not None)):
+    for target in targets:
         console.note(f"written: {target}")
     return 1 if unusable else 0
 
@@ -160,19 +184,31 @@ def _require_measured(chosen: Sequence[str], known: Sequence[str]) -> None:
             raise UsageError(f"--metrics {name}: no record has it; they have {', '.join(known)}{swallowed}")
 
 
-def _require_free(target: Path, inputs: set[str], *, overwrite: bool) -> None:
-    if os.path.realpath(target) in inputs:
-        raise UsageError(f"{target} is one of the records; choose another name")
-    if target.exists() and not overwrite:
-        raise UsageError(f"{target} exists already; replace it with --overwrite, or choose another name")
+def _require_free(targets: Sequence[Path], inputs: set[str], *, overwrite: bool) -> None:
+    """None is a record or another output, and none exists unless it may be replaced."""
+    met: set[str] = set()
+    for target in targets:
+        place = os.path.realpath(target)
+        if place in inputs:
+            raise UsageError(f"{target} is one of the records; choose another name")
+        if place in met:
+            raise UsageError(f"{target} is named for two outputs; give each its own")
+        met.add(place)
+        if target.exists() and not overwrite:
+            raise UsageError(f"{target} exists already; replace it with --overwrite, or choose another name")
 
 
 def _write(target: Path | None, tables: "Sequence[Table]", form: "Callable[[Table], str]") -> None:
     from deblur_cli.pictures import atomic_write
 
-    if target is not None:
-        with atomic_write(target) as part:
-            part.write_text("\n".join(map(form, tables)), encoding="utf-8")
+    if target is None:
+        return
+    text = "\n".join(map(form, tables))
+    if target == _STDOUT:
+        console.result(text.rstrip("\n"))
+        return
+    with atomic_write(target) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def _draw(

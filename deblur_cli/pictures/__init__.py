@@ -7,7 +7,12 @@ package imports neither torch nor numpy nor Pillow; the names below are fetched 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from deblur_cli.pictures.atomic import atomic_write, refuse_input_as_output
+    from deblur_cli.pictures.atomic import (
+        atomic_write,
+        refuse_input_as_output,
+        require_folder,
+        require_writable,
+    )
     from deblur_cli.pictures.listing import Listed, list_pictures
     from deblur_cli.pictures.naming import default_output
     from deblur_cli.pictures.picture import Kept, Origin, Picture
@@ -25,6 +30,8 @@ __all__ = [
     "list_pictures",
     "read_picture",
     "refuse_input_as_output",
+    "require_folder",
+    "require_writable",
     "write_picture",
 ]
 
@@ -39,6 +46,8 @@ _HOME = {
     "list_pictures": "listing",
     "read_picture": "reading",
     "refuse_input_as_output": "atomic",
+    "require_folder": "atomic",
+    "require_writable": "atomic",
     "write_picture": "writing",
 }
 

@@ -64,6 +64,31 @@ def atomic_write(path: Path | str, *, overwrite: bool = True) -> Iterator[Path]:
         raise
 
 
+def require_writable(path: Path | str) -> None:
+    """Raise now what `atomic_write` would raise later, after much work; what stands there stays as it is."""
+
+    class Enough(Exception):
+        """That it can be written is known."""
+
+    with contextlib.suppress(Enough), atomic_write(path):
+        raise Enough
+
+
+def require_folder(path: Path | str) -> None:
+    """Make the folder where it is missing.
+
+    Raises PictureError where that cannot be, as a file is in the way or writing is not allowed.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise PictureError(f"{path} is a file, where a folder is needed; choose another name") from error
+    except NotADirectoryError as error:
+        raise PictureError(f"cannot make the folder {path}: part of it is a file") from error
+    except OSError as error:
+        raise PictureError(f"cannot make the folder {path}: {str(error.strerror).lower()}") from error
+
+
 def refuse_input_as_output(input: Path | str, output: Path | str) -> None:
     """Raise UsageError where writing `output` would replace `input`.
 
@@ -75,9 +100,7 @@ def refuse_input_as_output(input: Path | str, output: Path | str) -> None:
     except OSError:  # one of them does not exist (yet) or cannot be reached, so nothing can be replaced
         return
     if same:
-        raise UsageError(
-            f"cannot write {output}: it is the input {input} itself; choose another output with -o or --suffix"
-        )
+        raise UsageError(f"cannot write {output}: it is the input {input} itself; choose another name")
 
 
 def is_full(error: OSError) -> bool:
@@ -104,7 +127,7 @@ def write_error(error: OSError, path: Path | str) -> DeblurError:
 
 
 def _exists(path: Path) -> UsageError:
-    return UsageError(f"{path} exists already; replace it with --overwrite, or leave it with --skip-existing")
+    return UsageError(f"{path} exists already; replace it with --overwrite, or choose another name")
 
 
 def _mode_of_existing(target: Path, *, asked: Path, overwrite: bool) -> int | None:
