@@ -289,6 +289,14 @@ def test_folders_of_one_name_do_not_pass_for_one_another(run, identity, pairs, t
     assert len(list(kept.iterdir())) == 2
 
 
+def test_a_record_of_a_long_name_can_be_written(run, identity, pairs, tmp_path) -> None:
+    long = tmp_path / f"{'n' * 230}.safetensors"
+    shutil.copy(identity.weights["identity"], long)
+    ran = run("eval", "-m", long, "--data", pairs, "--record", tmp_path / "kept", env=identity.env)
+    assert ran.code == 0, ran.err
+    assert len(list((tmp_path / "kept").iterdir())) == 1
+
+
 def test_a_record_with_failures_gives_way_to_the_next(run, identity, pairs, tmp_path) -> None:
     kept, picture = tmp_path / "kept", pairs / "blur" / "0.png"
     words = ("eval", "-m", identity.weights["identity"], "--data", pairs, "--record", kept)

@@ -23,6 +23,9 @@ from deblur_cli.weights import Source, file_sha256, read_header
 
 SCHEMA = 1
 
+_LONGEST = 80
+"""Characters of a model's or a data set's label in the name of a file."""
+
 
 def make_record(
     found: Evaluation,
@@ -82,7 +85,8 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> Path:
     """
     protocol = record["protocol"]
     words = (record["model"], protocol["name"] or f"{protocol['data']}-{protocol['split']}", protocol["hash"])
-    name = ".".join(re.sub(r"[^\w.+-]+", "-", word).strip("-.") for word in words)
+    # of a long path the end says most, and no file system takes more than 255 bytes
+    name = ".".join(re.sub(r"[^\w.+-]+", "-", word).strip("-.")[-_LONGEST:] for word in words)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
     if _of_others(path, record):
