@@ -289,6 +289,36 @@ def test_finished_results_of_other_sizes_or_alone_are_refused(run, three, photo)
     assert (three / "a.compare.png").is_file()
 
 
+def test_a_result_of_another_size_than_the_reference_leaves_the_others(run, three, photo) -> None:
+    Image.fromarray(photo[:50]).save(three / "small.png")
+    ran = run("compare", "small.png", "b.png", "--reference", "sharp/b.png", "--json")
+    assert ran.code == 1
+    assert "small.png): it is 128x50, not 128x96" in ran.err
+    (line,) = ran.json()
+    assert [shown["model"] for shown in line["restored"]] == ["b.png"]
+    assert (three / line["output"]).is_file()
+
+
+def test_a_picture_named_twice_is_shown_once(run, identity, three) -> None:
+    ran = run(
+        "compare", "a.png", "b.png", "a.png", "-m", identity.weights["identity"], "--json", env=identity.env
+    )
+    assert ran.code == 0, ran.err
+    assert [line["image"] for line in ran.json()] == ["a.png", "b.png"]
+
+
+def test_where_nothing_can_be_written_no_network_runs(run, identity, three) -> None:
+    words = "b.png", "absent.png", "-m", identity.weights["identity"]
+    for output, says in (
+        ("a.png/page.html", "a.png is a file"),
+        ("a.png/x/page.html", "part of it is a file"),
+    ):
+        ran = run("compare", *words, "-o", output, env=identity.env)
+        assert ran.code == 1
+        assert says in ran.err
+        assert "absent" not in ran.err
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -305,7 +335,10 @@ def test_finished_results_of_other_sizes_or_alone_are_refused(run, three, photo)
         (("a.png", "--reference", "sharp/a.png", "b.png", "-m", "identity"), "2 references for 1 picture:"),
         (("a.png", "b.png", "-m", "identity", "-o", "one.png"), "-o one.html"),
         (("a.png", "sharp/a.png", "-m", "identity", "-o", "out/"), "have one name"),
-        (("a.png", "-m", "identity", "-o", "page.txt"), "no picture format"),
+        (("a.png", "-m", "identity", "-o", "page.txt"), "no picture format ends so; name it .png"),
+        (("a.png", "-m", "identity", "-o", "-"), "a comparison is a file"),
+        (("a.png", "a.png"), "nothing to compare a.png with"),
+        (("a.png", "sharp/../a.png", "-m", "identity"), "have one name"),
         (("a.png", "-m", "identity", "--metrics", "ssim"), "--reference"),
         (("a.png", "-m", "identity", "--blurred", "b.png"), "--blurred is for finished results"),
         (("a.png", "-m", "identity", "--data", "sample"), "--data"),

@@ -235,6 +235,12 @@ def test_one_region_shows_where_results_differ_and_another_where_the_blurred_pic
     assert "blurred and sharp" in second.why
 
 
+def test_a_single_result_is_said_to_differ_from_the_blurred_picture() -> None:
+    place = Region(20, 20, 4, 4)
+    found = compare_results({"a": Adds(0.5, place)}, flat(100, 100, 140))
+    assert {marked.why for marked in marked_regions(found)} == {"blurred and result differ most"}
+
+
 def test_the_two_kinds_of_regions_do_not_overlap_even_where_one_place_is_first_in_both() -> None:
     rng = np.random.default_rng(8)
     busy = Region(60, 40, 12, 12)
@@ -271,6 +277,21 @@ def test_every_score_has_a_line_of_its_own_and_notes_stand_at_the_foot() -> None
         upper, lower = sheet[-2 * line - 6 : -line - 6], sheet[-line - 6 :]
         assert (upper < 160).any()
         assert (lower < 160).any()
+
+
+def test_lines_at_the_foot_have_letters_of_one_size() -> None:
+    short = side_by_side([("a", flat(255))], notes=["HHHH"], cell_px=240)
+    beside_long = side_by_side(
+        [("a", flat(255))], notes=["HHHH", "a line that is too long for it" * 2], cell_px=240
+    )
+    alone = side_by_side([("a", flat(255))], notes=["HHHH", "short"], cell_px=240)
+
+    def height(sheet: np.ndarray, lines: int) -> int:
+        first = sheet[-26 * lines :][:26]
+        return int((first < 160).any(axis=(1, 2)).sum())
+
+    assert height(alone, 2) == height(short, 1)
+    assert height(beside_long, 2) < height(short, 1)
 
 
 def test_finished_results_are_measured_as_they_are() -> None:

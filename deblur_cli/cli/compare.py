@@ -185,6 +185,7 @@ def compare(
     from deblur_cli.cli.showing import Showing, show_all, weights_note
     from deblur_cli.evaluation.measures import build_measures
     from deblur_cli.host.manager import Host
+    from deblur_cli.pictures import require_folder, require_writable
 
     pictures, references = images or [], reference or []
     restores = data is not None or was_typed(ctx, "model")
@@ -214,10 +215,11 @@ def compare(
             raise UsageError("no picture is named: deblur compare IMAGE... -m MODEL, or --data NAME")
         inputs = file_inputs(pictures, references, max_pixels=max_pixels)
     else:
+        pictures = list(dict.fromkeys(pictures))
         _refuse_single(pictures, references, blurred)
         inputs = [
             Finished(
-                paths=tuple(dict.fromkeys(pictures)),
+                paths=tuple(pictures),
                 blurred=blurred,
                 sharp=references[0] if references else None,
                 max_pixels=max_pixels,
@@ -242,6 +244,9 @@ def compare(
             restorers[label] = load(
                 spec, device=device, dtype=dtype, tile=tile, overlap=overlap, statistics=statistics, max_memory=max_memory, strength=strength, host=host
             )  # fmt: skip
+    for target in dict.fromkeys(targets):
+        require_folder(target.parent)
+        require_writable(target)
     return show_all(
         inputs,
         restorers,

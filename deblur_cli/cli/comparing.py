@@ -170,26 +170,35 @@ class Finished:
         measures: "Sequence[Measure]",
         progress: Callable[[], None],
     ) -> "tuple[Comparison, bytes | None]":
-        """Read and measure; a result that cannot be read is a failure of the comparison, if others can."""
+        """Read and measure; a result that cannot be read or has another size is a failure, where others can be used."""
         from deblur_cli.evaluation.compare import compare_finished
 
         results: dict[str, Pixels] = {}
-        profiles: list[bytes | None] = []
+        profiles: dict[str, bytes | None] = {}
         failures: dict[str, PictureError] = {}
         for label, path in zip(unique_names(self.paths), self.paths, strict=True):
             try:
-                results[label], icc = _read(path, self.max_pixels)
-                profiles.append(icc)
+                results[label], profiles[label] = _read(path, self.max_pixels)
             except PictureError as error:
                 failures[label] = error
-        known = sum(path is not None for path in (self.blurred, self.sharp))
-        if not results or len(results) + known < 2:
-            raise next(iter(failures.values()))
         blurry, sharp = (
             None if path is None else _read(path, self.max_pixels)[0] for path in (self.blurred, self.sharp)
         )
+        known = [pixels.shape[:2] for pixels in (sharp, blurry) if pixels is not None]
+        if any(
+            pixels.shape[:2] in known for pixels in results.values()
+        ):  # it is those of other sizes that are wrong
+            for label in [label for label, pixels in results.items() if pixels.shape[:2] not in known]:
+                height, width = results.pop(label).shape[:2]
+                failures[label] = PictureError(
+                    f"it is {width}x{height}, not {known[0][1]}x{known[0][0]} as the others"
+                )
+        if not results or len(results) + len(known) < 2:
+            raise next(iter(failures.values()))
         found = compare_finished(results, name=self.name, blurry=blurry, sharp=sharp, measures=measures)
-        return replace(found, failures={label: str(error) for label, error in failures.items()}), profiles[0]
+        return replace(found, failures={label: str(error) for label, error in failures.items()}), profiles[
+            next(iter(results))
+        ]
 
 
 def _read(path: Path, max_pixels: int) -> "tuple[Pixels, bytes | None]":
@@ -216,7 +225,7 @@ def refuse_swallowed(options: Mapping[str, Sequence[str] | None]) -> None:
 
 
 def file_inputs(images: Sequence[Path], references: Sequence[Path], *, max_pixels: int) -> list[FileInput]:
-    """Blurred pictures, each with the reference that belongs to it.
+    """Blurred pictures, each once, with the reference that belongs to it.
 
     Parameters
     ----------
@@ -235,17 +244,18 @@ def file_inputs(images: Sequence[Path], references: Sequence[Path], *, max_pixel
         found = [_reference_in(folder, image) for image in images]
     elif references:
         found = list(references)
-    return [
+    made = (
         FileInput(path=image, name=name, reference=reference, max_pixels=max_pixels)
         for image, name, reference in zip(images, unique_names(images), found, strict=True)
-    ]
+    )
+    return list(dict.fromkeys(made))
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
     """File names, or whole paths where several files have one name, as they may be shown."""
     from deblur_cli.pictures.picture import shown
 
-    names = Counter(path.name for path in paths)
+    names = Counter(path.name for path in dict.fromkeys(paths))
     return [shown(path.name if names[path.name] == 1 else path) for path in paths]
 
 
@@ -261,12 +271,19 @@ def plan_targets(output: str | None, inputs: Sequence[Input], *, overwrite: bool
     UsageError : two sheets would have one name, a target exists or is an input, or the name fits no picture
     """
     from deblur_cli.pictures import refuse_input_as_output
-    from deblur_cli.pictures.formats import format_of_path
+    from deblur_cli.pictures.formats import WRITABLE, format_of_path
 
+    if output == "-":
+        raise UsageError("a comparison is a file; name one, such as -o sheet.png or -o page.html")
     targets = _targets(output, [item.stem for item in inputs])
     for target in targets:
-        if target.suffix.lower() not in PAGES:
-            format_of_path(target)  # refuses what is no picture's name
+        ending = target.suffix.lower()
+        if ending not in {"", *PAGES, *(one for known in WRITABLE for one in known.extensions)}:
+            raise UsageError(
+                f"cannot write {target}: no picture format ends so; name it .png for a sheet, .html for a page"
+            )
+        if ending not in PAGES:
+            format_of_path(target)  # refuses what cannot be written here
         if not target.exists():
             continue
         for item in inputs:
@@ -276,8 +293,9 @@ def plan_targets(output: str | None, inputs: Sequence[Input], *, overwrite: bool
             raise UsageError(
                 f"{target} exists already; replace it with --overwrite, or choose another name with -o"
             )
-    for target, count in Counter(targets).items():
-        if count > 1:
+    places = Counter(map(os.path.realpath, targets))
+    for target in targets:
+        if (count := places[os.path.realpath(target)]) > 1:
             raise UsageError(
                 f"{count} of the pictures would be shown in {target}, as they have one name; make one page of all with -o page.html"
             )

@@ -173,7 +173,8 @@ def _write_sheet(
     notes = [f"{comparison.name}{about}, {width}x{height} px"]
     notes += [f"{label}: {note}" for label, note in showing.notes.items()]
     if regions:
-        notes.append(f"framed, from the left: {'; '.join(marked.why for marked in regions)}")
+        whys = list(dict.fromkeys(marked.why for marked in regions))
+        notes.append(f"framed{', from the left' if len(whys) > 1 else ''}: {'; '.join(whys)}")
     if comparison.restored[0].scores:
         notes.append(f"scores: {conditions}")
     sheet = draw(comparison, [marked.region for marked in regions], notes=notes)

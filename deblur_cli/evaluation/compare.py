@@ -19,6 +19,7 @@ from deblur_cli.pictures.scaling import from_integers, to_8_bit
 
 AUTOMATIC_REGIONS = 2
 RESULTS_DIFFER = "results differ most"
+RESULT_DIFFERS = "blurred and result differ most"
 BLURRED_DIFFERS = "blurred and sharp differ most"
 
 
@@ -206,8 +207,9 @@ def marked_regions(comparison: Comparison) -> tuple[Marked, ...]:
     if 2 * side > min(width, height):
         return ()
     known = comparison.blurry is not None and comparison.sharp is not None
+    alone = len(comparison.restored) == 1 and comparison.blurry is not None
     found = [
-        Marked(region=region, why=RESULTS_DIFFER)
+        Marked(region=region, why=RESULT_DIFFERS if alone else RESULTS_DIFFER)
         for region in differing_regions(comparison, count=1 if known else AUTOMATIC_REGIONS)
     ]
     if comparison.blurry is not None and comparison.sharp is not None:

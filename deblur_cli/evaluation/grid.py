@@ -84,9 +84,11 @@ def side_by_side(
     step = layout.width + GAP_PX, layout.height + GAP_PX
     foot = rows * step[1] + GAP_PX
     sheet = Image.new("RGB", (columns * step[0] + GAP_PX, foot + len(notes) * _LINE_PX), PAPER)
+    room = sheet.width - 2 * GAP_PX
+    font_px = min((_fitting(note, room) for note in notes), default=_TEXT_PX)  # one for all
     for index, note in enumerate(notes):
         corner = GAP_PX, foot + index * _LINE_PX
-        _text(ImageDraw.Draw(sheet), note, corner, sheet.width - 2 * GAP_PX, ink=QUIET)
+        _text(ImageDraw.Draw(sheet), note, corner, room, font_px=font_px, ink=QUIET)
     for index, (label, pixels) in enumerate(pictures):
         row, column = divmod(index, columns)
         _draw_cell(
@@ -192,13 +194,21 @@ def _draw_cell(
         _text(draw, line, (left, top + index * _LINE_PX), layout.width)
 
 
+def _fitting(text: str, width: int) -> int:
+    """The largest size of letters with which a line fits, 12 at least."""
+    return next((size for size in range(_TEXT_PX, 12, -1) if font_of(size).getlength(text) <= width), 12)
+
+
 def _text(
-    draw: ImageDraw.ImageDraw, text: str, corner: tuple[int, int], width: int, *, ink: Colour = INK
+    draw: ImageDraw.ImageDraw,
+    text: str,
+    corner: tuple[int, int],
+    width: int,
+    *,
+    font_px: int = _TEXT_PX,
+    ink: Colour = INK,
 ) -> None:
-    """One line, smaller where it is too long, cut where it is still too long."""
-    font = next(
-        (font_of(size) for size in range(_TEXT_PX, 12, -1) if font_of(size).getlength(text) <= width),
-        font_of(12),
-    )
+    """One line, smaller than `font_px` where it is too long, cut where it is still too long."""
+    font = font_of(min(font_px, _fitting(text, width)))
     text = shortened(text, font=font, width=width)
     draw.text((corner[0], corner[1] + _LINE_PX // 2), text, fill=ink, font=font, anchor="lm")

@@ -38,9 +38,11 @@ class Embedded:
 
     def text(self) -> str:
         """What stands in the page, in a sentence."""
-        size = sum(map(len, self.uris)) * 3 / 4 / 1e6
+        size = sum(map(len, self.uris)) * 3 / 4 / 1e3
         shown, full = f"{self.width}x{self.height} px", f"{self.full_width}x{self.full_height} px"
-        copies = f"Embedded as {self.kind}, {size:.1f} MB in all"
+        copies = (
+            f"Embedded as {self.kind}, {f'{size / 1e3:.1f} MB' if size > 100 else f'{size:.0f} kB'} in all"
+        )
         if shown == full:
             return f"{copies}, in full size, {full}."
         return f"{copies}: reduced copies of {shown}, the pictures have {full}."
