@@ -234,7 +234,7 @@ def test_a_model_without_weights_ends_it_before_anything_is_measured(run, identi
         (("--psnr-cap", "inf"), 2, "number of dB"),
         (("--csv", "-", "--json"), 2, "--csv and --json cannot share stdout"),
         (("--csv", "a.txt", "--latex", "./a.txt"), 2, "--csv and --latex name the same file"),
-        (("--record", __file__), 2, "that is a file"),
+        (("--record", __file__), 1, "where a folder is needed"),
         (("--csv", "nowhere/a.csv"), 1, "its folder does not exist"),
     ],
 )

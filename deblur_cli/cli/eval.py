@@ -3,7 +3,6 @@
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -329,10 +328,7 @@ def _require_outputs(
     json: bool,
 ) -> None:
     """Raise UsageError or PictureError where an output cannot be written, or two would be mixed up."""
-    from deblur_cli.pictures import atomic_write
-
-    class Enough(Exception):
-        """That it can be written is known."""
+    from deblur_cli.pictures import require_folder, require_writable
 
     tables = {"--csv": csv, "--markdown": markdown, "--latex": latex}
     on_stdout = [option for option, where in tables.items() if where == "-"] + ["--json"] * json
@@ -345,14 +341,10 @@ def _require_outputs(
         other = files.setdefault(Path(where).resolve(), option)
         if other != option:
             raise UsageError(f"{other} and {option} name the same file {where}; give each its own")
-        with suppress(Enough), atomic_write(where):
-            raise Enough
+        require_writable(where)
     if record is not None:
-        if record.exists() and not record.is_dir():
-            raise UsageError(f"--record {record}: that is a file; name a folder")
-        record.mkdir(parents=True, exist_ok=True)
-        with suppress(Enough), atomic_write(record / "record.json"):
-            raise Enough
+        require_folder(record)
+        require_writable(record / "record.json")
 
 
 def _distinct(opened: "Iterable[tuple[str, Task]]") -> "list[Task]":
