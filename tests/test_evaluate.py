@@ -290,7 +290,8 @@ def test_the_centre_is_what_the_network_sees_and_what_is_measured() -> None:
     assert sizes == [(8, 20, 3)]
     assert found.records[0].blurry["mae"] == pytest.approx(4 / 255 / 2)  # half of it is right of the middle
     small = under(Protocol(name="centre", data="", split="", crop=(20, 25)), Keeps(), [Ramp()])
-    assert "ramp is 32x24" in small.failures[0].error
+    assert small.failures[0].name == "ramp"
+    assert "it is 32x24" in small.failures[0].error
     assert "20x25" in small.failures[0].error
 
 

@@ -215,9 +215,7 @@ def _restore_pair(
                 f"cannot use the pair {pair.name}: blurred {_size(blurry_8bit)}, sharp {_size(sharp_8bit)}; "
                 "both must be of one size"
             )
-        blurry, sharp = (
-            protocol.cut(from_integers(picture), name=pair.name) for picture in (blurry_8bit, sharp_8bit)
-        )
+        blurry, sharp = (protocol.cut(from_integers(picture)) for picture in (blurry_8bit, sharp_8bit))
         target = protocol.without_border(sharp)
     except PictureError as error:
         for collector in collectors.values():

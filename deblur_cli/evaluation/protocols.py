@@ -80,14 +80,14 @@ class Protocol:
         """The pairs whose names match `keep`."""
         return [pair for pair in pairs if re.fullmatch(self.keep, pair.name)] if self.keep else pairs
 
-    def cut(self, picture: "FloatPicture", *, name: str) -> "FloatPicture":
+    def cut(self, picture: "FloatPicture") -> "FloatPicture":
         """The centre of a picture where the protocol takes no more. Raises PictureError where it is smaller."""
         if self.crop is None:
             return picture
         (width, height), (tall, wide) = self.crop, picture.shape[:2]
         if tall < height or wide < width:
             raise PictureError(
-                f"{name} is {wide}x{tall}, and {self.name} measures the {width}x{height} pixels at its centre"
+                f"it is {wide}x{tall}, and {self.name} measures the {width}x{height} pixels at its centre"
             )
         top, left = (tall - height) // 2, (wide - width) // 2
         return np.ascontiguousarray(picture[top : top + height, left : left + width])
