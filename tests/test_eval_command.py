@@ -510,6 +510,16 @@ def test_choices_of_ones_own_are_said_and_change_the_hash(run, identity, pairs) 
     assert capped["identical_restored"] == 1
 
 
+def test_what_else_changes_the_result_is_part_of_the_models_name(run, identity, pairs) -> None:
+    words = ("eval", "-m", identity.weights["identity"], "--data", pairs, "--json")
+    labels = [
+        run(*words, *more, env=identity.env).json()[0]["model"]
+        for more in ((), ("--strength", 0.5, "--dtype", "bfloat16"), ("--tile", 16))
+    ]
+    name = "identity (identity.safetensors)"
+    assert labels == [name, f"{name}, bfloat16, strength 0.5", name]
+
+
 def test_tables_and_records_are_written_where_they_are_wanted(run, identity, pairs, tmp_path) -> None:
     words = ("eval", "-m", identity.weights["identity"], "--data", pairs)
     ran = run(

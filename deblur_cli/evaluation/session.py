@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from deblur_cli import __version__
@@ -24,6 +25,8 @@ from deblur_cli.host.manager import Host
 from deblur_cli.restore.restorer import Restorer
 from deblur_cli.weights import Source
 
+_USUAL = {"strength": 1.0, "statistics": "auto", "overlap": None}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contender:
@@ -39,8 +42,14 @@ class Contender:
 
     @property
     def label(self) -> str:
-        """As tables name it."""
-        return self.called or self.source.label
+        """As tables name it, with what else changes its pictures where that is not as usual."""
+        dtype = self.restorer.dtype_for(np.float32)
+        unusual = [dtype] * (dtype != "float32") + [
+            f"{name} {self.settings[name]}"
+            for name, usual in _USUAL.items()
+            if self.settings.get(name, usual) != usual
+        ]
+        return ", ".join([self.called or self.source.label, *unusual])
 
 
 def told_apart(contenders: Iterable[Contender]) -> tuple[Contender, ...]:
