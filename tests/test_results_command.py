@@ -124,7 +124,7 @@ def test_a_table_wider_than_the_terminal_comes_in_parts(records: Path) -> None:
     assert heads == [
         ["model", "PSNR", "dB", "gain", "report", "pooled", "dB"],
         ["model", "identical", "SSIM", "gain", "pictures"],
-        ["model", "s/picture", "end", "to", "end", "peak", "MB"],
+        ["model", "s/picture", "end", "to", "end", "metrics", "peak", "MB"],
     ]
     assert text.count("unet16.photo ") == 3 + 1  # and among the weights
 
@@ -255,6 +255,21 @@ def test_bytes_that_are_no_text_are_no_record(run, records: Path) -> None:
     done = run("results", records)
     assert done.code == 1
     assert f"{records / 'odd.json'}: no JSON: not even text" in done.err
+
+
+def test_names_that_are_no_text_or_move_the_cursor_are_escaped(run, tmp_path: Path) -> None:
+    keep(
+        tmp_path / "r",
+        "a.json",
+        record(restored={"psnr": 26.0}, data="d\ud800") | {"model": "a\udcff\n\x1b[31m"},
+    )
+    table, text = tmp_path / "t.tex", tmp_path / "t.md"
+    done = run("results", tmp_path / "r", "-o", tmp_path / "out", "--latex", table, "--markdown", text)
+    assert done.code == 0, done.err
+    assert r"a\udcff\n\x1b[31m" in done.out
+    (row,) = rows_of(tmp_path / "out" / "d-ud800.csv")
+    assert row["model"] == r"a\udcff\n\x1b[31m"
+    assert all("\x1b" not in path.read_text() for path in (table, text))
 
 
 def test_where_there_is_no_record_at_all_that_is_said(run, tmp_path: Path) -> None:
@@ -517,4 +532,4 @@ def test_nothing_to_draw_is_said(run, tmp_path: Path) -> None:
     done = run("results", path, "--plot", tmp_path / "p.png", "-o", tmp_path / "out")
     assert done.code == 2
     assert "nothing to draw: no record has both psnr and macs" in done.err
-    assert sorted(item.name for item in tmp_path.iterdir()) == ["a.json"], "nothing else is written then"
+    assert [item for item in tmp_path.rglob("*") if item.is_file()] == [path], "nothing else is written then"

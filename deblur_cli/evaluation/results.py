@@ -21,6 +21,7 @@ _FIGURES = (
     "kmacs_per_pixel",
     "seconds_per_picture",
     "seconds_end_to_end",
+    "metric_seconds",
     "peak_memory_bytes",
     "timed_pictures",
 )
@@ -58,7 +59,7 @@ def read_records(paths: Sequence[Path]) -> tuple[list[Found], list[Unusable]]:
             if path.is_dir():
                 raise ValueError("the folder holds no *.json")
             modified = path.stat().st_mtime
-            records = [_checked(value) for value in _values(path)]
+            records = [_checked(_printable(value)) for value in _values(path)]
         except OSError as error:
             unusable.append(Unusable(path=path, why=(error.strerror or str(error)).lower()))
         except UnicodeDecodeError:
@@ -209,6 +210,17 @@ def _values(path: Path) -> list[Any]:
             return [json.loads(line) for line in lines]
         except json.JSONDecodeError:
             raise ValueError(f"no JSON: {error}") from error
+
+
+def _printable(value: Any) -> Any:
+    """JSON whose texts go into any file and to any terminal: names may hold control characters and bytes that are no text."""
+    if isinstance(value, str):
+        return "".join(
+            letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in value
+        )
+    if isinstance(value, dict):
+        return {_printable(name): _printable(item) for name, item in value.items()}
+    return [_printable(item) for item in value] if isinstance(value, list) else value
 
 
 def _checked(value: Any) -> Record:
