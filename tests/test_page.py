@@ -461,6 +461,23 @@ def test_on_a_phone_nothing_sticks_out_and_text_can_be_read(open_page) -> None:
         assert page.locator(".pane").first.bounding_box()["width"] > 150
 
 
+def test_scores_keep_their_picture_beside_them_on_a_phone(open_page) -> None:
+    many = {f"a_model_of_some_length_{index}": flat(90) for index in range(4)}
+    opened = open_page(comparison(blurry=flat(120), sharp=flat(100), name="one", **many), size=PHONE)
+    opened.page.evaluate("document.querySelector('.scroll').scrollLeft = 400")
+    assert opened.page.evaluate("document.querySelector('.scroll').scrollLeft") == 400
+    left, top = opened.page.evaluate(
+        "() => { const cell = document.querySelector('tbody th'); cell.scrollIntoView({ block: 'center', inline: 'nearest' }); const box = cell.getBoundingClientRect(); return [box.left, box.top]; }"
+    )
+    assert 0 <= left < 20
+    assert (
+        opened.page.evaluate(
+            "([x, y]) => document.elementFromPoint(x, y).closest('th').textContent", [left + 20, top + 10]
+        )
+        == "one"
+    )
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_stands_out_in_light_and_in_the_dark(browser, tmp_path, scheme) -> None:
     write_page(tmp_path / "page.html", [page_picture(comparison(sharp=flat(90)))], title="colours")
