@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +10,7 @@ import typer
 
 from deblur_cli.cli import console
 from deblur_cli.cli.errors import Terminated
+from deblur_cli.cli.eval_output import Outputs, report_failures
 from deblur_cli.cli.options import (
     Device,
     Dtype,
@@ -29,8 +30,7 @@ from deblur_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from deblur_cli.evaluation.protocols import Protocol
-    from deblur_cli.evaluation.session import Measured, Task
-    from deblur_cli.host.declarations import Metric
+    from deblur_cli.evaluation.session import Task
     from deblur_cli.host.manager import Host
 
 _PROTOCOLS, _CHOICES, _OUTPUT, _WORK = (
@@ -39,8 +39,6 @@ _PROTOCOLS, _CHOICES, _OUTPUT, _WORK = (
     "Output",
     "How the work goes",
 )
-_NAMED = 3
-"""Pictures that are named where more fail alike."""
 _FIXED = ("split", "preset", "border", "rounding", "quantise", "psnr_cap")
 
 
@@ -238,9 +236,7 @@ def eval(
         deblur eval -m rednet30 runs/first --data gopro reds --metrics psnr ssim --per-image scores.jsonl
     """
     from deblur_cli.evaluation.protocols import Rounding
-    from deblur_cli.evaluation.record_files import write_record
     from deblur_cli.evaluation.session import Contender, Measured, measure, open_task, told_apart
-    from deblur_cli.evaluation.tables import picture_rows, table_kind, write_table
     from deblur_cli.host.folders import cache_folder
     from deblur_cli.host.manager import Host
     from deblur_cli.restore.restorer import load
@@ -249,10 +245,8 @@ def eval(
     if list_protocols:
         _show_protocols(json=json)
         return 0
-    # What cannot be written is refused now, not after an hour.
-    if per_image is not None:
-        table_kind(per_image)
-    _require_outputs(csv=csv, markdown=markdown, latex=latex, per_image=per_image, record=record, json=json)
+    outputs = Outputs(csv=csv, markdown=markdown, latex=latex, per_image=per_image, record=record, json=json)
+    outputs.require_writable()  # what cannot be written is refused now, not after an hour
     if psnr_cap == math.inf:
         raise UsageError("--psnr-cap inf caps nothing; give a number of dB, such as 100")
     if not all(data or ["sample"]):
@@ -289,9 +283,7 @@ def eval(
         (where, open_task(host, choices, data=where, limit=limit, metrics=metrics or (), options=options))
         for choices, where in asked
     )
-    done: list[Measured] = []
-    records: list[dict[str, Any]] = []
-    pictures: list[dict[str, Any]] = []
+    done: list[tuple[str, Measured]] = []
     for task in tasks:
         title = task.conditions.title
         with console.steps(f"{', '.join(contender.label for contender in contenders)} on {title}") as report:
@@ -303,48 +295,13 @@ def eval(
             except (KeyboardInterrupt, Terminated):
                 console.error("what was measured so far is kept: the same command goes on from there")
                 raise
-        _report_failures(measured)
-        done.append(measured)
-        records += measured.records
-        pictures += [{"protocol": title, **row} for row in picture_rows(measured.found)]
-        if record is not None:
-            for made in measured.records:
-                console.note(f"record: {write_record(record, made)}")
-    if per_image is not None:
-        write_table(per_image, pictures)
-    _output(records, host=host, csv=csv, markdown=markdown, latex=latex, json=json)
-    for measured in done:
+        report_failures(measured.found)
+        outputs.keep(measured.records)
+        done.append((title, measured))
+    outputs.write(done, host.metrics)
+    for _, measured in done:
         measured.forget()
-    return 1 if any(made["failures"] for made in records) else 0
-
-
-def _require_outputs(
-    *,
-    csv: str | None,
-    markdown: str | None,
-    latex: str | None,
-    per_image: Path | None,
-    record: Path | None,
-    json: bool,
-) -> None:
-    """Raise UsageError or PictureError where an output cannot be written, or two would be mixed up."""
-    from deblur_cli.pictures import require_folder, require_writable
-
-    tables = {"--csv": csv, "--markdown": markdown, "--latex": latex}
-    on_stdout = [option for option, where in tables.items() if where == "-"] + ["--json"] * json
-    if len(on_stdout) > 1:
-        raise UsageError(f"{' and '.join(on_stdout)} cannot share stdout; name files for all but one")
-    files: dict[Path, str] = {}
-    for option, where in {**tables, "--per-image": per_image}.items():
-        if where is None or where == "-":
-            continue
-        other = files.setdefault(Path(where).resolve(), option)
-        if other != option:
-            raise UsageError(f"{other} and {option} name the same file {where}; give each its own")
-        require_writable(where)
-    if record is not None:
-        require_folder(record)
-        require_writable(record / "record.json")
+    return 1 if any(found.failures for _, measured in done for found in measured.found.values()) else 0
 
 
 def _distinct(opened: "Iterable[tuple[str, Task]]") -> "list[Task]":
@@ -384,43 +341,22 @@ def _own(
     host: "Host", data: Sequence[str], *, split: str | None, choices: Mapping[str, Any]
 ) -> "list[tuple[Protocol, str]]":
     """A protocol without a name for each data set."""
+    from deblur_cli.evaluation.opening import default_split
     from deblur_cli.evaluation.protocols import Protocol
 
     return [
         (
-            Protocol(
-                data="", split=split or _default_split(host, where), metrics=("psnr", "ssim"), **choices
-            ),
+            Protocol(data="", split=split or default_split(host, where), metrics=("psnr", "ssim"), **choices),
             where,
         )
         for where in dict.fromkeys(data)
     ]
 
 
-def _default_split(host: "Host", data: str) -> str:
-    """Where --split is not given: the split meant for this, as far as the data set has it."""
-    splits: Sequence[str] = host.datasets[data].splits if data in host.datasets else ("val",)
-    return "val" if "val" in splits or not splits else splits[-1]
-
-
 def _say_going_on(pictures: int) -> None:
     console.note(
         f"going on from {pictures} pictures that an interrupted evaluation left (--fresh begins anew)"
     )
-
-
-def _report_failures(measured: "Measured") -> None:
-    """What failed alike, of several models or of many pictures, is said once."""
-    labels: dict[tuple[str, str], list[str]] = {}
-    for label, evaluation in measured.found.items():
-        for failure in evaluation.failures:
-            labels.setdefault((failure.name, failure.error), []).append(label)
-    names: dict[tuple[str, str], list[str]] = {}
-    for (name, error), failed in labels.items():
-        names.setdefault((", ".join(failed), error), []).append(name)
-    for (who, error), pictures in names.items():
-        more = f" and {len(pictures) - _NAMED:,} more" if len(pictures) > _NAMED else ""
-        console.error(f"{', '.join(pictures[:_NAMED])}{more} ({who}): {error}")
 
 
 def _show_protocols(*, json: bool) -> None:
@@ -434,75 +370,3 @@ def _show_protocols(*, json: bool) -> None:
         ("protocol", "what", "measures"),
         [(protocol.name, protocol.summary, " ".join(protocol.metrics)) for protocol in PROTOCOLS.values()],
     )
-
-
-def _output(
-    records: Sequence[Mapping[str, Any]],
-    *,
-    host: "Host",
-    csv: str | None,
-    markdown: str | None,
-    latex: str | None,
-    json: bool,
-) -> None:
-    """Tables, one a protocol, in the forms asked for; on stdout for people unless something else goes there."""
-    from deblur_cli.cli.show_table import show_tables
-    from deblur_cli.evaluation.breakdown import sigma_table
-    from deblur_cli.evaluation.results import flat_rows
-    from deblur_cli.evaluation.score_tables import by_pairs, by_protocol, cross_table, measured, score_table
-    from deblur_cli.evaluation.tables import rows_as_csv
-    from deblur_cli.evaluation.typeset import as_latex, as_markdown
-
-    tables = [
-        table
-        for same in by_protocol(records)
-        for table in (score_table(same, host.metrics, deviations=True), *map(sigma_table, by_pairs(same)))
-        if table is not None
-    ]
-    if len(by_protocol(records)) > 1:
-        tables += [cross_table(records, name, host.metrics) for name in measured(records)]
-    if csv is not None:
-        _write(csv, rows_as_csv(flat_rows(records)))
-    if markdown is not None:
-        _write(markdown, "\n".join(map(as_markdown, tables)))
-    if latex is not None:
-        _write(latex, "\n".join(map(as_latex, tables)))
-    if json:
-        for made in records:
-            console.json_line(made)
-    elif "-" not in (csv, markdown, latex):
-        show_tables(tables)
-        for run, labels in _runs(records).items():
-            console.result(f"run: {run} ({', '.join(labels)})")
-        for line in _worst(records, host.metrics):
-            console.result(line)
-
-
-def _write(where: str, text: str) -> None:
-    from deblur_cli.pictures import atomic_write
-
-    if where == "-":
-        console.result(text.rstrip("\n"))
-        return
-    with atomic_write(Path(where)) as part:
-        part.write_text(text, encoding="utf-8")
-
-
-def _runs(records: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """What was run how, as text -> the models for which it holds."""
-    texts: dict[str, list[str]] = {}
-    for made in records:
-        shown = {key: value for key, value in made["run"].items() if value is not None}
-        labels = texts.setdefault(", ".join(f"{key} {value}" for key, value in shown.items()), [])
-        if made["model"] not in labels:
-            labels.append(made["model"])
-    return texts
-
-
-def _worst(records: Sequence[Mapping[str, Any]], metrics: "Mapping[str, Metric]") -> Iterator[str]:
-    """Which pictures gain least, where there are enough for that to say something."""
-    for made in records:
-        if made["pictures"] > len(made["worst"]) > 0:
-            named = ", ".join(f"{item['name']} {item['gain']:+.4g}" for item in made["worst"])
-            metric = next(name for name in made["gain"] if metrics[name].reference)
-            yield f"least gain, {made['model']}, {metric.upper()}: {named}"
