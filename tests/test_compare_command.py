@@ -344,6 +344,7 @@ def test_where_nothing_can_be_written_no_network_runs(run, identity, three) -> N
         (("a.png", "-m", "identity", "--data", "sample"), "--data"),
         (("--data", "sample", "-m", "identity"), "-o page.html"),
         (("-m", "identity"), "no picture is named"),
+        (("-m", "identity", "--reference", "sharp/a.png", "a.png"), "such as --reference, or after --"),
         (("a.png", "-m", "identity", "--limit", "2"), "--data"),
         (
             ("a.png", "-m", "identity", "--reference", "sharp", "-o", "sharp/a.png", "--overwrite"),

@@ -192,6 +192,8 @@ def test_a_column_for_each_protocol_with_gains_in_brackets() -> None:
         ["srn", " " * 9, "28.00  (+3.00)", "31.00 (+6.00)"],
     ]
     assert any("reds-s2#11111111: reds, split test" in note and "11 pictures" in note for note in table.notes)
+    alone = record("a", restored={"psnr": 26.0}) | {"pictures": 1}
+    assert any(note.endswith("; 1 picture") for note in cross_table([alone], "psnr", METRICS).notes)
 
 
 def test_other_pixels_under_one_hash_have_a_column_of_their_own() -> None:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _WHAT, _OUTPUT = "What to compare", "Output"
 
+_BEFORE = "pictures stand before an option that takes several words, such as --reference, or after --"
+
 
 def compare(
     ctx: typer.Context,
@@ -212,7 +214,9 @@ def compare(
         inputs, about = _pairs(host, data, split=split, preset=preset, limit=limit)
     elif restores:
         if not pictures:
-            raise UsageError("no picture is named: deblur compare IMAGE... -m MODEL, or --data NAME")
+            raise UsageError(
+                f"no picture is named: deblur compare IMAGE... -m MODEL, or --data NAME; {_BEFORE}"
+            )
         inputs = file_inputs(pictures, references, max_pixels=max_pixels)
     else:
         pictures = list(dict.fromkeys(pictures))
@@ -288,8 +292,7 @@ def _refuse_single(pictures: Sequence[Path], references: Sequence[Path], blurred
     """Finished results: enough of them, and one picture that all are of."""
     if not pictures:
         raise UsageError(
-            "no picture is named: deblur compare IMAGE... -m MODEL, or deblur compare RESULT... --reference SHARP; "
-            "pictures stand before an option that takes several words, or after --"
+            f"no picture is named: deblur compare IMAGE... -m MODEL, or deblur compare RESULT... --reference SHARP; {_BEFORE}"
         )
     if len(references) > 1:
         raise UsageError(

@@ -108,7 +108,7 @@ def cross_table(records: Sequence[Record], name: str, metrics: Mapping[str, Metr
         )
         rows.append(Row((Cell(label), *(_with_gain(record, name, declared) for record in found))))
     notes = [
-        f"{protocol_title(section[0])}: {section[0]['protocol']['text']}; {section[0]['pictures']:,} pictures"
+        f"{protocol_title(section[0])}: {section[0]['protocol']['text']}; {_pictures(section[0])}"
         for section in sections
     ]
     notes.append(
@@ -325,6 +325,11 @@ def _with_gain(record: Record | None, name: str, metric: Metric | None) -> Cell:
     return (
         cell if gain is None else Cell(f"{cell.text} ({_value(gain, metric, signed=True).text})", cell.value)
     )
+
+
+def _pictures(record: Record) -> str:
+    count = record["pictures"]
+    return f"{count:,} picture{'' if count == 1 else 's'}"
 
 
 def _count(number: int) -> Cell:
