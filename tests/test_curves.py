@@ -223,6 +223,17 @@ def test_the_caption_says_what_was_trained_on_what(tmp_path: Path, run) -> None:
     assert caption in (tmp_path / "c.svg").read_text()
 
 
+def test_a_long_caption_stays_within_the_picture(tmp_path: Path, run) -> None:
+    data = [f"/far/SET{number}" for number in range(80)]
+    request = {"model": "tiny", "data": data, "preparation": {}, "recipe_name": "fast"}
+    make_run(tmp_path / "first", make_rows(2), record={"request": request, "val_pairs": 7})
+    assert run("curves", "first", "-o", "c.png").code == 0
+    with Image.open(tmp_path / "c.png") as picture:
+        foot = np.asarray(picture.convert("L"))[-60:]
+    assert (foot[:, 20:-20] < 200).any()
+    assert (foot[:, -6:] == 255).all()
+
+
 HEADER = ",".join(BASE)
 
 

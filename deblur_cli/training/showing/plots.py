@@ -318,5 +318,5 @@ def _caption(runs: Sequence[Run]) -> list[str]:
                 f"{_named(best)}, loss {best['val_loss']:.5g}, PSNR {best['psnr']:.2f} dB, SSIM {best['ssim']:.4f}"
             )
         name = f"{run.name}: " if len(runs) > 1 else ""
-        lines += wrap(shown(name + "; ".join(told)), width=190)
+        lines += wrap(shown(name + "; ".join(told)), width=165)  # 10 inches of letters of 8 pt
     return lines if len(lines) <= _MAX_LINES else [*lines[:_MAX_LINES], "..."]
