@@ -499,6 +499,25 @@ def test_a_panel_for_each_protocol_and_no_point_without_a_cost(run, records: Pat
     assert "not drawn" not in (tmp_path / "q.svg").read_text()
 
 
+def frames_of(svg: str) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
+    """Top left and bottom right corners of the panels and of the legend, in points."""
+    frames: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {"axes": [], "legend": []}
+    for name, path in re.findall(r'<g id="(axes|legend)_\d+">\s*<g id="patch_\d+">\s*<path d="([^"]*)"', svg):
+        points = np.array(re.findall(r"(-?[\d.]+) (-?[\d.]+)", path), float)
+        frames[name].append((points.min(0), points.max(0)))
+    return frames
+
+
+def test_many_models_leave_the_panel_its_size(run, tmp_path: Path) -> None:
+    for number in range(60):
+        keep(tmp_path / "r", f"{number}.json", record(f"model{number}.photo", restored={"psnr": 26.0}))
+    assert run("results", tmp_path / "r", "--plot", tmp_path / "p.svg").code == 0
+    frames = frames_of((tmp_path / "p.svg").read_text())
+    ((low, high),), ((_, legend_high),) = frames["axes"], frames["legend"]
+    assert high[1] - low[1] > 2.4 * 72
+    assert legend_high[1] < low[1]
+
+
 def test_there_are_as_many_panels_as_protocols_and_no_legend_hides_one(run, tmp_path: Path) -> None:
     for number in range(5):
         made = record(
@@ -508,10 +527,7 @@ def test_there_are_as_many_panels_as_protocols_and_no_legend_hides_one(run, tmp_
     assert run("results", tmp_path / "r", "--plot", tmp_path / "p.svg").code == 0
     svg = (tmp_path / "p.svg").read_text()
     assert len(re.findall(r"<!-- PSNR dB -->", svg)) == 5
-    frames = {"axes": [], "legend": []}
-    for name, path in re.findall(r'<g id="(axes|legend)_\d+">\s*<g id="patch_\d+">\s*<path d="([^"]*)"', svg):
-        points = np.array(re.findall(r"(-?[\d.]+) (-?[\d.]+)", path), float)
-        frames[name].append((points.min(0), points.max(0)))
+    frames = frames_of(svg)
     assert len(frames["axes"]) == 5
     ((low, high),) = frames["legend"]
     assert low.min() >= 0

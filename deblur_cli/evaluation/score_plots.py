@@ -119,7 +119,8 @@ def _figure(
     looks = {name: _look(number) for number, name in enumerate(names)}
     wide = min(_WIDE, len(panels))
     tall = -(-len(panels) // wide)
-    figure = Figure(figsize=(max(6.5, 4.2 * wide), 3.4 * tall + 1.2), dpi=120, layout="constrained")
+    figure = Figure(dpi=120, layout="constrained")
+    figure.set_figwidth(max(6.5, 4.2 * wide))
     costs = [against.of(record) for records in panels for record in records]
     axes = list(figure.subplots(tall, wide, squeeze=False).flat)
     titles = Counter(protocol_title(records[0]) for records in panels)
@@ -145,9 +146,12 @@ def _figure(
         caption.append(f"measured on {', '.join(sorted(devices))}")
     if left_out:
         caption.append(f"not drawn, for want of a figure: {', '.join(map(shown, left_out))}")
-    figure.supxlabel(
-        fill("; ".join(caption), width=34 * wide + 60), x=0.01, ha="left", fontsize=8, color=GREY
-    )
+    foot = fill("; ".join(caption), width=34 * wide + 60)
+    figure.supxlabel(foot, x=0.01, ha="left", fontsize=8, color=GREY)
+    rows, lines = -(-len(texts) // columns), foot.count("\n") + 1
+    figure.set_figheight(
+        3.4 * tall + 0.85 + 0.19 * rows + 0.15 * lines
+    )  # many models take nothing from the panels
     return figure
 
 
