@@ -75,3 +75,21 @@ def test_records_without_a_sigma_have_nothing_to_draw(run, tmp_path: Path) -> No
     assert done.code == 2
     assert "nothing to draw: no record has PSNR by the sigma of the blur" in done.err
     assert not (tmp_path / "p.png").exists()
+
+
+def test_many_models_can_be_told_apart_and_leave_the_panel_its_size(run, tmp_path: Path) -> None:
+    for number in range(20):
+        name = f"a model of a rather long name of its own, number {number}"
+        keep(tmp_path / "records", name, by_sigma=by_sigma(41.0, 36.0, 28.0, 23.0 + number))
+    done = run("results", tmp_path / "records", "--plot", tmp_path / "p.svg", "--against", "sigma")
+    assert done.code == 0, done.err
+    svg = (tmp_path / "p.svg").read_text()
+    edges = {}
+    for name, path in re.findall(r'<g id="(axes|legend)_1">\s*<g id="patch_\d+">\s*<path d="([^"]*)"', svg):
+        edges[name] = [tuple(map(float, corner)) for corner in re.findall(r"(-?[\d.]+) (-?[\d.]+)", path)]
+    rows = [y for _, y in edges["axes"]]
+    assert max(rows) - min(rows) > 2.2 * 72
+    assert max(y for _, y in edges["legend"]) < min(rows)
+    assert max(x for x, _ in edges["legend"]) <= 6.5 * 72
+    looks = re.findall(r'<use xlink:href="(#\w+)"[^>]*style="[^"]*fill: (#[0-9a-f]{6})', svg)
+    assert len(set(looks)) == 20 + 1 - 2  # the blurred input, too; black, which two have, is not written

@@ -20,13 +20,12 @@ from deblur_cli.evaluation.score_tables import (
 )
 from deblur_cli.host.declarations import Metric
 from deblur_cli.pictures.picture import shown
-from deblur_cli.pictures.plotting import COLOURS, GREY, colour, legend_columns, shortened, write_figure
+from deblur_cli.pictures.plotting import GREY, legend_columns, look, shortened, write_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MARKERS = "osD^vP*X"
 _WIDE = 3
 """Panels beside each other."""
 
@@ -116,7 +115,7 @@ def _figure(
     from matplotlib.figure import Figure  # not pyplot, which keeps every figure and looks for a display
 
     names = list(dict.fromkeys(labels[id(record)] for panel in panels for record in panel))
-    looks = {name: _look(number) for number, name in enumerate(names)}
+    looks = {name: look(number) for number, name in enumerate(names)}
     wide = min(_WIDE, len(panels))
     tall = -(-len(panels) // wide)
     figure = Figure(dpi=120, layout="constrained")
@@ -133,7 +132,7 @@ def _figure(
         )
     for panel in axes[len(panels) :]:
         panel.set_axis_off()
-    handles = [*(_point(look) for look in looks.values()), _line()]
+    handles = [*map(_point, looks.values()), _line()]
     texts = [*(f" {shortened(name)}" for name in names), "blurred input"]
     if any(_printed(record, metric) is not None for records in panels for record in records):
         handles.append(_point({"color": GREY, "marker": "o"}, hollow=True))
@@ -167,11 +166,11 @@ def _draw_panel(
     """costs : the least and the greatest of all panels"""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    for record, look in zip(records, looks, strict=True):
+    for record, own in zip(records, looks, strict=True):
         cost, printed = against.of(record), _printed(record, metric)
-        panel.plot([cost], [record["restored"][metric]], linestyle="", markersize=7, **look)
+        panel.plot([cost], [record["restored"][metric]], linestyle="", markersize=7, **own)
         if printed is not None:
-            panel.plot([cost], [printed], linestyle="", markersize=7, fillstyle="none", **look)
+            panel.plot([cost], [printed], linestyle="", markersize=7, fillstyle="none", **own)
     blurred = records[0]["blurry"].get(metric)
     if blurred is not None:
         panel.axhline(blurred, color=GREY, linestyle=(0, (7, 2)), linewidth=1.2)
@@ -201,16 +200,11 @@ def _printed(record: Record, metric: str) -> float | None:
     return printed
 
 
-def _look(number: int) -> dict[str, Any]:
-    """Another marker when the colours are used up."""
-    return {"color": colour(number), "marker": _MARKERS[number // len(COLOURS) % len(_MARKERS)]}
-
-
-def _point(look: Mapping[str, Any], *, hollow: bool = False) -> Any:
+def _point(own: Mapping[str, Any], *, hollow: bool = False) -> Any:
     """What stands for a point in a legend."""
     from matplotlib.lines import Line2D
 
-    return Line2D([], [], linestyle="", markersize=7, fillstyle="none" if hollow else "full", **look)
+    return Line2D([], [], linestyle="", markersize=7, fillstyle="none" if hollow else "full", **own)
 
 
 def _line() -> Any:

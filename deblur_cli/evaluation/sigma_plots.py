@@ -16,7 +16,7 @@ from deblur_cli.evaluation.score_tables import (
     weights_notes,
 )
 from deblur_cli.pictures.picture import shown
-from deblur_cli.pictures.plotting import GREY, colour, write_figure
+from deblur_cli.pictures.plotting import GREY, legend_columns, look, shortened, write_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,34 +56,34 @@ def _figure(panels: Sequence[Sequence[Record]], labels: Mapping[int, str]) -> "F
     from matplotlib.figure import Figure  # not pyplot, which keeps every figure and looks for a display
 
     names = list(dict.fromkeys(labels[id(record)] for records in panels for record in records))
-    colours = {name: colour(number) for number, name in enumerate(names)}
-    figure = Figure(figsize=(6.5, 3.2 * len(panels) + 0.9), dpi=120, layout="constrained")
+    looks = {name: look(number) for number, name in enumerate(names)}
+    figure = Figure(dpi=120, layout="constrained")
+    figure.set_figwidth(6.5)
     handles: dict[str, Line2D] = {}
     for axes, records in zip(figure.subplots(len(panels), squeeze=False).flat, panels, strict=True):
-        _draw_panel(axes, records, labels, colours)
+        _draw_panel(axes, records, labels, looks)
         handles |= {str(line.get_label()): line for line in axes.lines}
-    figure.legend(
-        list(handles.values()),
-        [f" {name}" for name in handles],
-        loc="outside upper left",
-        ncols=3,
-        markerscale=1,
-    )
+    texts = [f" {shortened(name)}" for name in handles]
+    columns = legend_columns(texts, width=figure.get_figwidth(), most=3)
+    figure.legend(list(handles.values()), texts, loc="outside upper left", ncols=columns, markerscale=1)
     caption = weights_notes([record for records in panels for record in records], labels)
     if any(part["psnr_blurry"] is None for records in panels for part in records[0]["by_sigma"]):
         caption.append("no point where all pictures are identical to the sharp ones")
-    figure.supxlabel(fill("; ".join(caption), width=96), x=0.01, ha="left", fontsize=8, color=GREY)
+    foot = fill("; ".join(caption), width=96)
+    figure.supxlabel(foot, x=0.01, ha="left", fontsize=8, color=GREY)
+    rows, lines = -(-len(texts) // columns), foot.count("\n") + 1
+    figure.set_figheight(3.2 * len(panels) + 0.55 + 0.19 * rows + 0.15 * lines)
     return figure
 
 
 def _draw_panel(
-    axes: "Axes", records: Sequence[Record], labels: Mapping[int, str], colours: Mapping[str, str]
+    axes: "Axes", records: Sequence[Record], labels: Mapping[int, str], looks: Mapping[str, Mapping[str, str]]
 ) -> None:
     first = records[0]
     _draw_line(axes, first, "psnr_blurry", {"color": GREY, "linestyle": (0, (7, 2)), "label": BLURRED})
     for record in records:
         name = labels[id(record)]
-        _draw_line(axes, record, "psnr_restored", {"color": colours[name], "label": shown(name)})
+        _draw_line(axes, record, "psnr_restored", {**looks[name], "label": name})
     for part in first["by_sigma"]:
         axes.annotate(
             f"{part['pictures']:,}", (_middle(part), 0), xycoords=("data", "axes fraction"), xytext=(0, 3),
@@ -96,11 +96,13 @@ def _draw_panel(
     axes.set_title(fill(title, width=80), fontsize=9.5, loc="left")
 
 
-def _draw_line(axes: "Axes", record: Record, kind: str, look: Mapping[str, Any]) -> None:
+def _draw_line(axes: "Axes", record: Record, kind: str, style: Mapping[str, Any]) -> None:
     """A range all of whose pictures are identical to the sharp ones has no finite PSNR, and so no point."""
     parts = [part for part in record["by_sigma"] if part[kind] is not None]
     axes.plot(
-        [_middle(part) for part in parts], [part[kind] for part in parts], marker="o", markersize=4, **look
+        [_middle(part) for part in parts],
+        [part[kind] for part in parts],
+        **{"marker": "o", "markersize": 4, **style},
     )
 
 

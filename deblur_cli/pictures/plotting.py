@@ -20,6 +20,7 @@ MISSING = "drawing curves needs the extra 'plots': pip install 'deblur-cli[plots
 # Okabe and Ito 2008, for every kind of colour vision; without their yellow, which is faint on white
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GREY = "#6A6A6A"
+_MARKERS = "osD^vP*X"
 
 _LETTERS_PER_INCH = 16.5  # of a legend
 _STYLE = {
@@ -62,6 +63,11 @@ def write_figure(
 def colour(number: int) -> str:
     """One after the other, then again."""
     return COLOURS[number % len(COLOURS)]
+
+
+def look(number: int) -> dict[str, str]:
+    """The colour of a curve or point, with another marker when the colours are used up."""
+    return {"color": colour(number), "marker": _MARKERS[number // len(COLOURS) % len(_MARKERS)]}
 
 
 def shortened(name: str, length: int = 36) -> str:
