@@ -155,6 +155,18 @@ def test_the_newest_of_two_records_counts_and_a_note_says_so(run, tmp_path: Path
         assert f"the newest of 2 records is taken, {new}; not {old}" in done.err
 
 
+def test_when_a_record_was_made_counts_more_than_when_its_file_was_copied(run, tmp_path: Path) -> None:
+    made = {"old": "2026-01-02T03:04:05+00:00", "new": "2026-01-02T03:04:06+00:00"}
+    for name, created in made.items():
+        keep(
+            tmp_path / "r",
+            f"{name}.json",
+            {**record("unet16.photo", restored={"psnr": 26.0}), "created": created},
+            age=100 * (name == "new"),
+        )
+    assert f"is taken, {tmp_path / 'r' / 'new.json'};" in run("results", tmp_path / "r").err
+
+
 def test_other_weights_of_one_label_are_another_model(run, tmp_path: Path) -> None:
     for word in ("one", "two"):
         keep(tmp_path / "r", f"{word}.json", record(restored={"psnr": 26.0}, weights=word))

@@ -92,8 +92,7 @@ class DrawnPair:
 
     def drawn(self) -> dict[str, float]:
         """The numbers that were drawn for the blur of this pair, by step and parameter, such as "gaussian.sigma"."""
-        streams: Streams = partial(
-            generator, self.spec.seed, index=self.picture.index, draw=self.draw)
+        streams: Streams = partial(generator, self.spec.seed, index=self.picture.index, draw=self.draw)
         steps = draw_steps(self.spec, self.operations, streams=streams, number=self.draw)
         records = as_records(steps, light=self.spec.light, key=(0, 0), kernels={})
         return {

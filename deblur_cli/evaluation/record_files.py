@@ -6,6 +6,7 @@ What `deblur eval --json` prints a line of, and `deblur results` makes tables of
 import json
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ def make_record(
     reported = find_reported(source, conditions)
     return {
         "schema": SCHEMA,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         **identity(source),
         "parameters": restorer.num_parameters,
         "kmacs_per_pixel": source.model.facts.kmacs_per_pixel if _is_default(source) else None,

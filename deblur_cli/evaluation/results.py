@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -32,11 +33,11 @@ _BY_SIGMA = {"from", "to", "pictures", "psnr_blurry", "psnr_restored"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A record with where it stood. modified : when that file was written, seconds since 1970"""
+    """A record with where it stood. made : when, in seconds since 1970; of one that does not say, when its file was written"""
 
     record: Record
     path: Path
-    modified: float
+    made: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +68,15 @@ def read_records(paths: Sequence[Path]) -> tuple[list[Found], list[Unusable]]:
         except (ValueError, RecursionError) as error:
             unusable.append(Unusable(path=path, why=str(error)))
         else:
-            found += [Found(record=record, path=path, modified=modified) for record in records]
+            found += [Found(record=record, path=path, made=_made(record, modified)) for record in records]
     return found, unusable
+
+
+def _made(record: Record, modified: float) -> float:
+    try:
+        return datetime.fromisoformat(record.get("created", "")).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return modified
 
 
 def newest(found: Sequence[Found]) -> tuple[list[Record], list[str]]:
@@ -84,7 +92,7 @@ def newest(found: Sequence[Found]) -> tuple[list[Record], list[str]]:
     notes = []
     records = []
     for items in groups.values():
-        items.sort(key=lambda item: item.modified)
+        items.sort(key=lambda item: item.made)
         taken = items[-1]
         records.append(taken.record)
         if len(items) > 1:

@@ -72,9 +72,7 @@ FAST_WGAN = replace(
     loss=Term(loss="charbonnier", options={"eps": 0.03}),
     strategy=WassersteinGP(n_critic=1, optimizer=WGAN_ADAM),
     start="deblur_rednet.network:start_near_identity",
-    optimizer=replace(
-        FAST.optimizer, lr=1e-4
-    ),  # at 2e-4 thirty layers whose norms are frozen burst within 60 steps
+    optimizer=replace(FAST.optimizer, lr=1e-4),  # the norms are frozen, so nothing else reins deep layers in
     batch_size=32,
     patch=32,
     freeze_norm_after=0.0,
