@@ -440,3 +440,15 @@ def test_a_network_that_raises_fails_its_picture_alone(run, identity, three) -> 
     assert "always fails" in ran.err
     panes = [pane["label"] for pane in facts_of(three / "page.html")["pictures"][0]["panes"]]
     assert panes == ["blurred", "identity (identity.safetensors)"]
+
+
+def test_where_every_network_fails_each_says_why(run, identity, rednet_weights, three) -> None:
+    tensors = {name: value * float("nan") for name, value in read_tensors(rednet_weights).items()}
+    write_weights(three / "broken.safetensors", tensors, read_header(rednet_weights))
+    ran = run(
+        "compare", "a.png", "-m", identity.weights["failing"], "broken.safetensors", "-o", "page.html", env=identity.env
+    )  # fmt: skip
+    assert ran.code == 1
+    assert "always fails" in ran.err
+    assert "that are not numbers" in ran.err
+    assert not (three / "page.html").exists()

@@ -128,7 +128,7 @@ def compare_results(
             failures[label] = error
         progress()
     if not restored and failures:
-        raise next(iter(failures.values()))
+        raise _all_failed(failures)
     return Comparison(
         name=name,
         metrics=tuple(measure.metric for measure in measures),
@@ -137,6 +137,16 @@ def compare_results(
         sharp=None if target is None else Shown(label="sharp", pixels=to_8_bit(target), scores={}),
         failures={label: str(error) for label, error in failures.items()},
     )
+
+
+def _all_failed(failures: Mapping[str, PictureError]) -> PictureError:
+    """What to say where no network gave a picture: what went wrong alike is said once."""
+    labels: dict[str, list[str]] = {}
+    for label, error in failures.items():
+        labels.setdefault(str(error), []).append(label)
+    if len(labels) == 1:
+        return next(iter(failures.values()))
+    return PictureError("; ".join(f"{', '.join(names)}: {error}" for error, names in labels.items()))
 
 
 def compare_finished(
