@@ -221,7 +221,7 @@ FRAMES = '[[step]]\nop = "frame_average"\n'
         (HEAD + "resize = {}\n" + STEP, "4: resize.size: either size = [width, height] or scale must be given"),
         (HEAD + "resize = { scale = 0.5, size = [4, 4] }\n" + STEP, "4: resize.size: either size = [width, height] or scale must be given"),
         (HEAD + "resize = { scale = 0 }\n" + STEP, "4: resize.scale: 0 must be a number from 0.01 to 16"),
-        (HEAD + 'resize = { size = [8, 8], filter = "cubic" }\n' + STEP, '4: resize.filter: "cubic" is not one of bilinear, area, bicubic (did you mean "bicubic"?)'),
+        (HEAD + 'resize = { size = [8, 8], filter = "cubic" }\n' + STEP, '4: resize.filter: "cubic" is not one of bilinear, area, bicubic, nearest (did you mean "bicubic"?)'),
         (HEAD + "resize = { size = [8, 8], antialiased = true }\n" + STEP, '4: resize.antialiased: unknown key for resize (did you mean "antialias"?)'),
         (HEAD + "resize = { size = [512, 288] }\ngrid = [3, 5]\n" + STEP, "5: grid: 3 rows of 5 do not divide 512x288 evenly"),
         (HEAD + "resize = { size = [8, 99999] }\n" + STEP, "4: resize.size: [8, 99999] is more than the 32767 px a side that a picture may have"),
