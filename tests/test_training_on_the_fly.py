@@ -473,10 +473,12 @@ def test_the_command_trains_and_measures_with_a_preset(cifar: Path, run) -> None
     assert "keeps its --preset" in refused.err
     measured = run("eval", "-m", "mine", *data, "--split", "test", "--json")
     assert measured.code == 0, measured.err
-    conditions = measured.json()[0]["conditions"]
-    assert (conditions["preset"], conditions["pairs"], conditions["split"]) == ("cifar10-s0", 12, "test")
+    (found,) = measured.json()
+    protocol = found["protocol"]
+    assert (protocol["preset"], protocol["pairs"], protocol["split"]) == ("cifar10-s0", 12, "test")
     other = run("eval", "-m", "mine", "--data", cifar, "--preset", "cifar10-s2", "--split", "test", "--json")
-    assert other.json()[0]["conditions"]["pairs_sha256"] != conditions["pairs_sha256"]
+    assert other.json()[0]["pairs_sha256"] != found["pairs_sha256"]
+    assert other.json()[0]["protocol"]["hash"] != protocol["hash"]
 
 
 @pytest.mark.parametrize(
