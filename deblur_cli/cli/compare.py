@@ -10,6 +10,7 @@ from deblur_cli.cli.options import (
     Device,
     Dtype,
     Json,
+    LpipsWeights,
     MaxMemory,
     MaxPixels,
     ModelNames,
@@ -107,15 +108,7 @@ def compare(
             show_default=False,
         ),
     ] = None,
-    lpips_weights: Annotated[
-        Path | None,
-        typer.Option(
-            "--lpips-weights",
-            metavar="FILE",
-            help="AlexNet and the weights of LPIPS, for --metrics lpips.",
-            show_default=False,
-        ),
-    ] = None,
+    lpips_weights: LpipsWeights = None,
     roi: Annotated[
         list[str] | None,
         typer.Option(

@@ -15,6 +15,7 @@ from deblur_cli.cli.options import (
     Device,
     Dtype,
     Json,
+    LpipsWeights,
     MaxMemory,
     ModelNames,
     Overlap,
@@ -86,16 +87,7 @@ def eval(
             rich_help_panel=_PROTOCOLS,
         ),
     ] = None,
-    lpips_weights: Annotated[
-        Path | None,
-        typer.Option(
-            "--lpips-weights",
-            metavar="FILE",
-            help="AlexNet and the weights of LPIPS, for --metrics lpips.",
-            show_default=False,
-            rich_help_panel=_PROTOCOLS,
-        ),
-    ] = None,
+    lpips_weights: LpipsWeights = None,
     list_protocols: Annotated[
         bool,
         typer.Option("--list-protocols", help="Show the protocols, and stop.", rich_help_panel=_PROTOCOLS),

@@ -89,6 +89,15 @@ Preset = Annotated[
         show_default=False,
     ),
 ]
+LpipsWeights = Annotated[
+    Path | None,
+    typer.Option(
+        "--lpips-weights",
+        metavar="FILE",
+        help="AlexNet and the weights of LPIPS, for --metrics lpips.",
+        show_default=False,
+    ),
+]
 Device = Annotated[
     str,
     typer.Option(
