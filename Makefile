@@ -2,6 +2,7 @@
 # make bench   ratios against the bare operations                        make soak     the tests with many more examples
 # make system  system packages (apt-get)                                 make picture  the README's picture, made anew
 # make docs    docs/models.md and its drawings, from the declarations     make clean    remove what make made
+# make photo-scores, photo-sheets   MODELS on all that weights for photographs are validated on: tables, pictures
 #
 # Everything lives in .venv. Once installed, nothing here needs a network. Choose another Python with PYTHON=...,
 # give pytest more words with ARGS=..., e.g. make test ARGS='-k tiling'.
@@ -14,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # What an installation depends on: the folder it stands in, what is asked for, and the versions that were tested.
 STATE = { pwd; cat pyproject.toml constraints.txt; } | cksum
 
-.PHONY: demo test bench soak system picture docs clean
+.PHONY: demo test bench soak system picture docs clean photo-scores photo-sheets
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -37,6 +38,20 @@ picture: $(VENV)/installed
 
 docs: $(VENV)/installed
 	$(BIN)/python docs/generate.py
+
+# What photographs may have: real motion, each blur on sharp pictures, none at all, noise and JPEG beside the blur. The
+# pictures lie below DEBLUR_DATA. ARGS are options of deblur eval, such as --limit 2.
+MODELS ?= fast best
+OUT ?= build/photo
+PHOTO_PROTOCOLS := gopro-full reds-full reds_x4-full gopro-jpeg75 gopro-noise5 \
+	$(addprefix kodak-,shake trajectory defocus gaussian identity shake-jpeg75 shake-noise5)
+photo-scores: $(VENV)/installed
+	$(BIN)/deblur eval --protocol $(PHOTO_PROTOCOLS) -m $(MODELS) --record $(OUT)/records $(ARGS)
+	$(BIN)/deblur results $(OUT)/records -o $(OUT)/tables --markdown $(OUT)/scores.md --overwrite
+
+# Truly blurred photographs, which have no sharp original, beside what the models make of them; to be looked at.
+photo-sheets: $(VENV)/installed
+	$(BIN)/deblur compare $(wildcard $(DEBLUR_DATA)/real_blur/*.webp) -m $(MODELS) -o $(OUT)/real_blur/ --overwrite
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

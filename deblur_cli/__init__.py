@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     )
     from deblur_cli.host.hookspecs import hookimpl
     from deblur_cli.host.optimizers import Optimizer
-    from deblur_cli.host.recipes import Flips, Recipe, Scales, Term
+    from deblur_cli.host.recipes import Flips, Mixture, Recipe, Scales, Term
     from deblur_cli.host.schedules import (
         ConstantRate,
         Cosine,
@@ -68,6 +68,7 @@ __all__ = [
     "Loss",
     "Metric",
     "MissingError",
+    "Mixture",
     "Model",
     "Optimizer",
     "Option",
@@ -105,7 +106,7 @@ _HOME = {
     "number": "deblur_cli.blur.params",
     **dict.fromkeys(("MissingError", "PictureError"), "deblur_cli.errors"),
     **dict.fromkeys(("Optimizer",), "deblur_cli.host.optimizers"),
-    **dict.fromkeys(("Flips", "Recipe", "Scales", "Term"), "deblur_cli.host.recipes"),
+    **dict.fromkeys(("Flips", "Mixture", "Recipe", "Scales", "Term"), "deblur_cli.host.recipes"),
     **dict.fromkeys(
         (
             "ConstantRate",

@@ -1,4 +1,4 @@
-"""Writes docs/models.md and the drawings in docs/images/models from the declarations: `make docs`.
+"""Writes docs/models.md, the drawings in docs/images/models and the tables of scores: `make docs`.
 
 python docs/generate.py            what is out of date; the drawings need Graphviz (`apt-get install graphviz`)
 python docs/generate.py --measure  only print what Facts should declare, as measured
@@ -13,6 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import photo_scores
 from drawing import draw, drawing_is_of, graph_text
 
 from deblur_cli import Model, Recipe, Term
@@ -221,6 +222,7 @@ def main() -> None:
             )
         return
     PAGE.write_text(page(), encoding="utf-8")
+    photo_scores.main()
     wanted = drawings()
     DRAWINGS.mkdir(parents=True, exist_ok=True)
     for path in set(DRAWINGS.iterdir()) - wanted.keys():

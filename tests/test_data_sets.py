@@ -163,7 +163,7 @@ def test_a_misspelt_data_set_is_answered_with_the_near_ones(host):
     with pytest.raises(MissingError, match=r"neither a data set nor a folder 'gopra'; did you mean gopro"):
         open_pairs(host, "gopra", split="val")
     with pytest.raises(
-        MissingError, match="data sets: cifar10, gopro, gopro-gamma, reds, reds-jpeg, reds_x4, sample"
+        MissingError, match="data sets: cifar10, gopro, gopro-gamma, kodak, reds, reds-jpeg, reds_x4, sample"
     ):
         open_pairs(host, "xyz", split="val")
     with pytest.raises(MissingError, match=r"no pairs in .*xyz: there is no such folder"):

@@ -321,7 +321,17 @@ def test_the_table_tells_where_it_looked_and_what_is_there(run, tmp_path):
     done = run("datasets", env={"DEBLUR_DATA": str(tmp_path)})
     assert done.code == 0
     rows = {line.split()[0]: line for line in done.out.splitlines()}
-    assert list(rows) == ["NAME", "cifar10", "gopro", "gopro-gamma", "reds", "reds-jpeg", "reds_x4", "sample"]
+    assert list(rows) == [
+        "NAME",
+        "cifar10",
+        "gopro",
+        "gopro-gamma",
+        "kodak",
+        "reds",
+        "reds-jpeg",
+        "reds_x4",
+        "sample",
+    ]
     assert f"{tmp_path}/gopro  " in rows["gopro"]
     assert "train 1, test 1" in rows["gopro"]
     assert "CC BY 4.0" in rows["gopro"]

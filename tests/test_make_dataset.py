@@ -369,7 +369,7 @@ def test_what_a_kill_at_the_very_end_leaves_is_cleared_away_by_resume(run, sharp
     ("words", "code", "message"),
     [
         ([], 2, "say how pairs are made, with either --preset or --spec FILE; presets: camera-shake"),
-        (["--preset", "gausian"], 2, "did you mean gaussian?"),
+        (["--preset", "gausian"], 2, "did you mean gaussian or kodak-gaussian?"),
         (["--preset", "gaussian", "--set", "step.0.sgma=2"], 2, 'did you mean "sigma"?'),
         (["--preset", "gaussian", "--set", "step.0.sigma=-1"], 2, "step[0].sigma: -1"),
         (["--preset", "gaussian", "--size", "12"], 2, "--size 12: write it as WxH"),

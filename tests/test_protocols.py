@@ -190,6 +190,17 @@ def test_a_published_hash_stays() -> None:
     """Scores that were printed must stay comparable: where this fails, a version has to go up, and old scores are others."""
     whole = [f"GOPR0384_11_00/{number:06d}" for number in range(1, 1112)]
     assert of(PROTOCOLS["gopro-full"], *whole) == "41c21626"
+    for name, digits in {"gopro-jpeg75": "13d004b8", "gopro-noise5": "ba6ba25e"}.items():
+        assert of(PROTOCOLS[name], *whole, spec=preset(PROTOCOLS[name].preset, HOST.degradations)) == digits
+    kodak = {name: protocol for name, protocol in PROTOCOLS.items() if protocol.data == "kodak"}
+    pictures = [f"kodim{number:02d}" for number in range(1, 25)]
+    assert {
+        name: of(protocol, *pictures, spec=preset(protocol.preset, HOST.degradations))
+        for name, protocol in kodak.items()
+    } == {
+        "kodak-shake": "80a57b47", "kodak-trajectory": "d32387d7", "kodak-defocus": "d895fa72", "kodak-gaussian": "4a672486",
+        "kodak-identity": "fd6c13db", "kodak-shake-jpeg75": "882a53bb", "kodak-shake-noise5": "2ba1d77e",
+    }  # fmt: skip
 
 
 def test_an_unknown_protocol_is_answered_with_near_ones() -> None:

@@ -48,6 +48,29 @@ def test_a_release_holds_the_scores_that_eval_measures(
     assert (header.licence, header.credits, header.limits) == ("CC0", ("me",), "two pictures")
 
 
+def test_a_release_is_measured_under_protocols(
+    rednet_weights: Path, photo: np.ndarray, run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data" / "kodak").mkdir(parents=True)
+    Image.fromarray(photo).save(tmp_path / "data" / "kodak" / "kodim07.png")
+    monkeypatch.setenv("DEBLUR_DATA", str(tmp_path / "data"))
+    names = ("kodak-gaussian", "kodak-identity")
+    words = ("--tag", "mine", "--licence", "CC0", "-o", "out")
+    done = run("release", rednet_weights, "--protocol", *names, *words)
+    assert done.code == 0, done.err
+    weights = tmp_path / "out" / "rednet30.mine.safetensors"
+    ran = run("eval", "--protocol", *names, "-m", weights, "--json", "--dtype", "float32")
+    scores = read_header(weights).scores
+    assert [score["data"] for score in scores] == list(names)
+    for score, found in zip(scores, ran.json(), strict=True):
+        assert score["protocol"] == found["protocol"]["hash"]
+        assert score["pairs_sha256"] == found["pairs_sha256"]
+        assert score["restored"]["psnr"] == pytest.approx(found["restored"]["psnr"], abs=1e-6)
+    card = weights.with_suffix(".md").read_text()
+    assert f"| kodak-identity | test | 1 | identical → {scores[1]['restored']['psnr']:.2f} |" in card
+    assert run("release", rednet_weights, "--protocol", "kodak-gausian", *words).code == 2
+
+
 def test_the_card_says_what_the_header_says_and_no_path(
     pairs_folder: Path, rednet_weights: Path, run, tmp_path: Path
 ) -> None:

@@ -119,7 +119,8 @@ each_row = pytest.mark.parametrize("row", TABLE, ids=str)
 
 
 def test_no_network_is_left_out_of_the_table() -> None:
-    assert set(HOST.models) == {row.model for row in TABLE}
+    """But for this project's own."""
+    assert set(HOST.models) - {"swift"} == {row.model for row in TABLE}
 
 
 @each_row

@@ -210,7 +210,9 @@ def test_the_presets_are_those_of_the_reports() -> None:
     assert seeds == {
         "cifar10-s0": 42, "cifar10-s2": 2, "cifar10-s3": 3, "gaussian": 7, "kernel-study-s1": 5913, "reds-s0-512": 42,
         "reds-s0-256": 42, "gopro-256": 256, "gopro-256-resize": 256, "gopro-256-nearest": 256, "gopro_7_13": 713, "gopro_7_23": 723, "trajectory": 2018,
-        "camera-shake": 2609, "defocus": 1010, "photo-mix": 20260115,
+        "camera-shake": 2609, "defocus": 1010, "photo-mix": 20260115, "photo-train": 20261122, "pairs-jpeg75": 75, "pairs-noise5": 5,
+        "kodak-shake": 24, "kodak-shake-jpeg75": 24, "kodak-shake-noise5": 24, "kodak-trajectory": 24, "kodak-defocus": 24,
+        "kodak-gaussian": 24, "kodak-identity": 24,
     }  # fmt: skip
 
 

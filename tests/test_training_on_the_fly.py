@@ -484,8 +484,8 @@ def test_the_command_trains_and_measures_with_a_preset(cifar: Path, run) -> None
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("--blur", "photo-mx"), 2, "did you mean photo-mix?"),
-        (("--preset", "gausian"), 2, "did you mean gaussian?"),
+        (("--blur", "photo-mx"), 2, "did you mean photo-mix or photo-train?"),
+        (("--preset", "gausian"), 2, "did you mean gaussian or kodak-gaussian?"),
         (("--preset", "gaussian", "--blur", "gaussian"), 2, "--preset and --blur both say"),
         (("--blur", "none/mine.toml"), 2, "cannot read the spec none/mine.toml"),
         (("--blur", "gopro-256"), 2, "it does not blur sharp pictures, its source is pairs"),

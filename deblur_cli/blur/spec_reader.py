@@ -8,7 +8,14 @@ from deblur_cli.blur.borders import Border
 from deblur_cli.blur.light import Light
 from deblur_cli.blur.overrides import Document
 from deblur_cli.blur.spec import SCHEMA, Filter, Group, Output, Redraw, Resize, SourceKind, Spec, margin
-from deblur_cli.blur.spec_steps import Operations, check_frames, read_light, read_steps, warn_of_order
+from deblur_cli.blur.spec_steps import (
+    Operations,
+    check_frames,
+    check_pairs,
+    read_light,
+    read_steps,
+    warn_of_order,
+)
 from deblur_cli.blur.spec_table import Findings, Table
 
 _UPGRADES: tuple[Callable[[Document], Document], ...] = ()
@@ -66,6 +73,7 @@ def build_spec(top: Table, operations: Operations, *, folder: Path, text: str) -
     if not top.findings.errors:
         _check_steps(spec, top)
         check_frames(steps, operations, source, top)
+        check_pairs(steps, operations, source, top)
         _check_counts(spec, top)
     if not top.findings.errors:
         _check_sizes(spec, operations, top)
@@ -74,9 +82,7 @@ def build_spec(top: Table, operations: Operations, *, folder: Path, text: str) -
 
 
 def _check_steps(spec: Spec, top: Table) -> None:
-    """Something must happen to sharp pictures, and nothing to pairs."""
-    if spec.source is SourceKind.PAIRS and spec.steps:
-        top.error("step", 'the pictures of source = "pairs" are blurred already, so it takes no steps')
+    """Something must happen to sharp pictures."""
     if spec.source in (SourceKind.IMAGES, SourceKind.CIFAR10) and not spec.steps:
         top.error("step", 'missing; to change nothing, add a [[step]] with op = "identity"')
 
@@ -87,7 +93,7 @@ def _check_counts(spec: Spec, top: Table) -> None:
         for key in ("patches", "candidates"):
             if getattr(spec, key) > 1:
                 top.error(key, f"{getattr(spec, key)} needs patch = [height, width]")
-        if spec.source is SourceKind.PAIRS and spec.draws > 1:
+        if spec.source is SourceKind.PAIRS and spec.draws > 1 and not spec.steps:
             top.error(
                 "draws", f"{spec.draws} draws of whole pairs are all alike; add patch = [height, width]"
             )

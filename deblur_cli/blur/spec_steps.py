@@ -68,6 +68,17 @@ def check_frames(steps: Sequence[Step | Mix], operations: Operations, source: So
         findings.error(top.at("step"), f"the first step of a spec of frames must be {' or '.join(makers)}")
 
 
+def check_pairs(steps: Sequence[Step | Mix], operations: Operations, source: SourceKind, top: Table) -> None:
+    """What is blurred already can only get what acts on each pixel, or on the stored file, alone."""
+    if source is not SourceKind.PAIRS:
+        return
+    late = sorted(name for name, item in operations.items() if item.stage in (Stage.SENSOR, Stage.FILE))
+    for path, step in _operations(steps, top.at("step")):
+        if not load_operation(operations[step.op]).is_pointwise:
+            rule = f'the pictures of source = "pairs" are blurred already, so {step.op} comes too late; take {" or ".join(late)}'
+            top.findings.error((*path, "op"), rule)
+
+
 def warn_of_order(steps: Sequence[Step | Mix], operations: Operations, top: Table) -> None:
     """Note each step that comes after one of a later stage of the physics: blur after noise, say."""
     _warn(steps, operations, top.findings, top.at("step"), None)

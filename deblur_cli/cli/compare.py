@@ -17,6 +17,7 @@ from deblur_cli.cli.options import (
     Overlap,
     Preset,
     Quiet,
+    SelfEnsemble,
     Statistics,
     Strength,
     Tile,
@@ -150,6 +151,7 @@ def compare(
     statistics: Statistics = "auto",
     max_memory: MaxMemory = None,
     strength: Strength = 1.0,
+    self_ensemble: SelfEnsemble = False,
     max_pixels: MaxPixels = 500_000_000,
     json: Json = False,
     quiet: Quiet = False,
@@ -239,7 +241,8 @@ def compare(
             label = source.label if source.label not in restorers else f"{source.model.name} ({spec})"
             notes[label] = weights_note(source)
             restorers[label] = load(
-                spec, device=device, dtype=dtype, tile=tile, overlap=overlap, statistics=statistics, max_memory=max_memory, strength=strength, host=host
+                spec, device=device, dtype=dtype, tile=tile, overlap=overlap, statistics=statistics, max_memory=max_memory, strength=strength,
+                self_ensemble=self_ensemble, host=host,
             )  # fmt: skip
     for target in dict.fromkeys(targets):
         require_folder(target.parent)

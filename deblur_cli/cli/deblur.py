@@ -17,6 +17,7 @@ from deblur_cli.cli.options import (
     ModelName,
     Overlap,
     Quiet,
+    SelfEnsemble,
     Statistics,
     Strength,
     Tile,
@@ -134,6 +135,7 @@ def deblur(
         typer.Option("--dry-run", help="Say what would be done, and do nothing.", rich_help_panel=_WHICH),
     ] = False,
     strength: Strength = 1.0,
+    self_ensemble: SelfEnsemble = False,
     device: Device = "auto",
     dtype: Dtype = "auto",
     tile: Tile = "auto",
@@ -192,7 +194,7 @@ def deblur(
     spec = host.default_model() if spec is None else spec
     restorer = load(
         spec, weights=weights, device=device, dtype=dtype, tile=tile, overlap=overlap, statistics=statistics, max_memory=max_memory,
-        strength=strength, host=host,
+        strength=strength, self_ensemble=self_ensemble, host=host,
     )  # fmt: skip
     if dry_run:
         for job in todo:

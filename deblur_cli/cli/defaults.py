@@ -15,7 +15,7 @@ from deblur_cli.errors import UsageError
 from deblur_cli.host.folders import config_folder
 
 SETTINGS = (
-    "model", "device", "dtype", "tile", "overlap", "statistics", "max-memory", "max-pixels", "strength", "suffix", "format", "quality",
+    "model", "device", "dtype", "tile", "overlap", "statistics", "max-memory", "max-pixels", "strength", "self-ensemble", "suffix", "format", "quality",
 )  # fmt: skip
 """Options that may be given a default, by their long name. DEBLUR_DATA is not one: it is the root of the data sets."""
 

@@ -21,6 +21,7 @@ from deblur_cli.cli.options import (
     Overlap,
     Preset,
     Quiet,
+    SelfEnsemble,
     Statistics,
     Strength,
     Tile,
@@ -211,6 +212,7 @@ def eval(
     statistics: Statistics = "auto",
     max_memory: MaxMemory = None,
     strength: Strength = 1.0,
+    self_ensemble: SelfEnsemble = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
@@ -264,7 +266,7 @@ def eval(
             source=resolve(host, spec),
             restorer=load(
                 spec, device=device, dtype=dtype, tile=tile, overlap=overlap, statistics=statistics,
-                max_memory=max_memory, strength=strength, host=host,
+                max_memory=max_memory, strength=strength, self_ensemble=self_ensemble, host=host,
             ),
             settings=settings,
         )

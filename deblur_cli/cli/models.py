@@ -27,12 +27,14 @@ def list_models(
     PARAMS: trained numbers. KMAC/PX: thousand multiply-accumulates a pixel.
     STEP: sizes are rounded up to a multiple of this, in pixels. HALO: pixels
     around a pixel that its result depends on; global means the whole picture.
+    -m fast and -m best name the weights that won when all were measured.
 
       deblur models
       deblur models show rednet30
     """
     if ctx.invoked_subcommand is not None:
         return
+    from deblur_cli.host.inspection import winners
     from deblur_cli.host.manager import Host
 
     host = Host.discover()
@@ -45,6 +47,8 @@ def list_models(
             ("MODEL", "PARAMS", "KMAC/PX", "STEP", "HALO", "WEIGHTS"),
             list(_rows(facts)),
         )
+        for alias, weights in winners().items():
+            console.note(f"-m {alias} is {weights}")
     for name, item in facts.items():
         for problem in item["problems"]:
             console.warn(f"{name}: {problem}; see deblur plugins check {item['plugin']}")
@@ -75,9 +79,11 @@ def show(
     deblur models show rednet30 --recipe fast > mine.toml
     """
     from deblur_cli.cli.model_page import model_page
+    from deblur_cli.host.inspection import winners
     from deblur_cli.host.manager import Host
 
     host = Host.discover()
+    name = winners().get(name, name)
     if name not in host.models and name.rpartition(".")[0] in host.models:
         name = name.rpartition(".")[0]
     model = host.model(name)
@@ -95,7 +101,7 @@ def show(
 
 def describe(host: "Host", name: str) -> dict[str, Any]:
     """What `deblur models --json` says of one model; JSON-able (hence `Any`)."""
-    from deblur_cli.host.inspection import problems, released_path, stated_header
+    from deblur_cli.host.inspection import problems, released_path, stated_header, winners
 
     model = host.models[name]
     geometry = model.geometry_for({})
@@ -107,6 +113,7 @@ def describe(host: "Host", name: str) -> dict[str, Any]:
         weights.append(
             {
                 "tag": item.tag,
+                "aliases": [alias for alias, won in winners().items() if won == f"{name}.{item.tag}"],
                 "file": item.file,
                 "licence": header.get("licence"),
                 "scores": header.get("scores", []),

@@ -35,6 +35,15 @@ def release(
             show_default=False,
         ),
     ] = None,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--protocol",
+            metavar="NAME...",
+            help="Protocols of deblur eval to measure under besides.",
+            show_default=False,
+        ),
+    ] = None,
     licence: Annotated[
         str | None,
         typer.Option(
@@ -89,9 +98,12 @@ def release(
 
         deblur release runs/first --tag photo --data gopro reds --licence "CC BY 4.0"
 
+        deblur release runs/first --tag photo --protocol gopro-full kodak-shake --licence "CC BY 4.0"
+
         deblur release runs/first --tag mine --data my-pairs/ --licence CC0 -o /tmp/mine
     """
     from deblur_cli.blur.spec_file import spec_named
+    from deblur_cli.evaluation.protocols import protocol_named
     from deblur_cli.evaluation.release import release as make_release
     from deblur_cli.host.manager import Host
     from deblur_cli.weights import file_sha256
@@ -108,6 +120,7 @@ def release(
             model=model,
             tag=tag,
             data=[(name, split) for name, _, split in named],
+            protocols=[protocol_named(name) for name in protocol or ()],
             preset=None if preset is None else spec_named(preset, host.degradations),
             licence=licence,
             credits=credit or [],

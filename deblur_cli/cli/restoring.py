@@ -140,12 +140,13 @@ def _restore(job: Job, restorer: "Restorer", source: "Source", settings: Setting
             "overlap": plan.margin,
             "exact": plan.exact,
         },
+        "self_ensemble": restorer.passes > 1,
         "kept": kept.as_dict(),
         "guard": {"checked": not settings.force, "alarms": []},
     }
     report.done(
         job,
-        summary=f"{restorer.label}, {restorer.device}, {dtype}, {_tiling(plan)}, {seconds:.2f} s",
+        summary=f"{restorer.label}{', self-ensemble' * (restorer.passes > 1)}, {restorer.device}, {dtype}, {_tiling(plan)}, {seconds:.2f} s",
         facts=facts,
     )
     for sentence in kept.notes:

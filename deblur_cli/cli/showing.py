@@ -223,8 +223,9 @@ def _conditions(restorers: "Mapping[str, Restorer]") -> str:
     every = "whole picture, every channel alike"
     if not restorers:
         return f"{every}, of the files as they are"
-    dtypes = sorted({restorer.dtype_for(np.float32) for restorer in restorers.values()})
-    return f"{every}, clipped to [0, 1], before rounding to 8 bit; {', '.join(dtypes)}"
+    how = sorted({restorer.dtype_for(np.float32) for restorer in restorers.values()})
+    how += ["self-ensemble"] * any(restorer.passes > 1 for restorer in restorers.values())
+    return f"{every}, clipped to [0, 1], before rounding to 8 bit; {', '.join(how)}"
 
 
 def _rows(comparison: "Comparison") -> list[list[str]]:

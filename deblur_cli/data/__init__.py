@@ -23,12 +23,16 @@ REDS_JPEG_LAYOUT = (
     f"{{train,val}}_{{blur_jpeg,sharp}}/000/00000000.jpg {_OR_SPLIT.replace('{blur,', '{blur_jpeg,')}; "
     "blur_comp in place of blur_jpeg does too"
 )
+KODAK_LAYOUT = "kodim01.png to kodim24.png, in any picture format"
 REDS_X4_LAYOUT = f"{{train,val}}_{{blur,sharp}}_bicubic/X4/000/00000000.png {_OR_SPLIT}"
 
 _GOPRO_CREDIT = "S. Nah, T. H. Kim, K. M. Lee: Deep Multi-scale Convolutional Neural Network for Dynamic Scene Deblurring, CVPR 2017"
 _GOPRO_STEPS = """\
 open https://seungjunnah.github.io/Datasets/gopro and download GOPRO_Large.zip from one of the hosts listed there
 unpack it, so that DEBLUR_DATA/gopro/train/GOPR0372_07_00/blur/000047.png exists, and test/ beside train/"""
+_KODAK_STEPS = """\
+open https://r0k.us/graphics/kodak/ and save the 24 pictures, so that DEBLUR_DATA/kodak/kodim01.png exists
+or, in that folder: for n in $(seq -w 24); do curl -LO https://r0k.us/graphics/kodak/kodak/kodim$n.png; done"""
 _REDS_CREDIT = "S. Nah et al.: NTIRE 2019 Challenge on Video Deblurring and Super-Resolution: Dataset and Study, CVPR Workshops 2019"
 
 
@@ -79,6 +83,18 @@ DATASETS = (
         licence="CC BY 4.0",
         credit=_GOPRO_CREDIT,
         obtain=_GOPRO_STEPS,
+    ),
+    Dataset(
+        name="kodak",
+        summary="Kodak's 24 pictures of 768x512 px, blurred here, to measure on",
+        sharp="deblur_cli.data.kodak:pictures",
+        preset="kodak-shake",
+        layout=KODAK_LAYOUT,
+        splits=("test",),
+        folder="kodak",
+        licence="released by Eastman Kodak for unrestricted use",
+        credit="Eastman Kodak Company: Kodak Lossless True Color Image Suite (PhotoCD PCD0992)",
+        obtain=_KODAK_STEPS,
     ),
     Dataset(
         name="reds",

@@ -45,6 +45,10 @@ def blurred_pictures(
                 chosen.append(at)
         if chosen:
             return Lazy(chosen, partial(_drawn, pictures, spec, operations))
+    if parts and "train" not in parts:
+        raise MissingError(
+            f"no pictures for the split {split} in {what}: all of it is for {', '.join(parts)}"
+        )
     raise MissingError(
         f"no pictures for the split {split} in {what}: {spec.name} divides them "
         + ", ".join(f"{name} {share:.0%}" for name, share in spec.output.splits.items())

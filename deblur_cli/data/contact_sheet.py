@@ -124,7 +124,8 @@ def kernels_of(record: Mapping[str, Any], operations: Operations) -> list[NamedK
             note = "at the centre" if operation.places else ""
         found.append(NamedKernel(name=step.op, kernel=kernel, note=note))
     if not found:
-        name = "no blur" if record["steps"] else "blurred in the source"
+        ready = "source_blurry" in record or not record["steps"]
+        name = "blurred in the source" if ready else "no blur"
         found.append(NamedKernel(name=name, kernel=None, note="no kernel"))
     return found
 

@@ -15,7 +15,7 @@ from deblur_cli.data.framing import smallest
 from deblur_cli.data.pairs import Pixels, SharpPicture
 from deblur_cli.data.synthesis import Opened, develop, draw_pair, resized
 from deblur_cli.errors import PictureError
-from deblur_cli.pictures.scaling import from_integers, to_8_bit
+from deblur_cli.pictures.scaling import Image, from_integers, to_8_bit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,19 +137,8 @@ class DrawnPair:
 
     def taken(self, latent: Latent, draw: Draw) -> tuple[Pixels, Pixels]:
         """A latent picture, or a crop of one, with the noise and JPEG of a draw: both (H, W, 3) uint8."""
-        _, last = halves(self.spec, self.operations)
-        streams: Streams = partial(generator, draw.seed, index=draw.index, draw=draw.number)
-        height, width = latent.sharp.shape[:2]
-        degraded = apply_steps(
-            latent.blurry.astype(np.float32),
-            draw_steps(last, self.operations, streams=streams, number=draw.number),
-            self.operations,
-            streams=streams,
-            window=Window(whole_height=height, whole_width=width),
-            keep=lambda image: image,
-            light=last.light,
-        )
-        return _rgb(to_8_bit(degraded.blurry)), _rgb(latent.sharp)
+        light = latent.blurry.astype(np.float32)
+        return _degraded(light, self.spec, self.operations, draw), _rgb(latent.sharp)
 
     def _room_of(self, height: int, width: int) -> tuple[int, int]:
         """`room` of a picture that has been read and resized."""
@@ -172,6 +161,28 @@ class DrawnPair:
             raise PictureError(
                 f"cannot use {self.name}: it is {width}x{height}, and {spec.name} needs {least_width}x{least_height}"
             )
+
+
+def degraded(blurry: Pixels, spec: Spec, operations: Operations, draw: Draw) -> NDArray[np.uint8]:
+    """A picture with the noise and JPEG of a spec, whatever blurred it: (H, W, C) as stored -> (H, W, 3) uint8."""
+    return _degraded(decode(from_integers(blurry), spec.light), spec, operations, draw)
+
+
+def _degraded(light: Image, spec: Spec, operations: Operations, draw: Draw) -> NDArray[np.uint8]:
+    """The same of a picture in the light of the spec."""
+    _, last = halves(spec, operations)
+    streams: Streams = partial(generator, draw.seed, index=draw.index, draw=draw.number)
+    height, width = light.shape[:2]
+    made = apply_steps(
+        light,
+        draw_steps(last, operations, streams=streams, number=draw.number),
+        operations,
+        streams=streams,
+        window=Window(whole_height=height, whole_width=width),
+        keep=lambda image: image,
+        light=last.light,
+    )
+    return _rgb(to_8_bit(made.blurry))
 
 
 def _rgb(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

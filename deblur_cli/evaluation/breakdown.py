@@ -50,10 +50,10 @@ def by_sigma(records: Sequence[PictureRecord]) -> list[dict[str, Any]]:
 
 
 def sigma_table(records: Sequence[Mapping[str, Any]]) -> Table | None:
-    """Records of evaluations that measured the same pictures, range by range; None where the sigmas are not known."""
+    """Records of evaluations that measured the same pictures, range by range; None where the sigmas are not known, or one."""
     parts = [record.get("by_sigma") or [] for record in records]
     ranges = {tuple((part["from"], part["to"]) for part in same) for same in parts}
-    if len(ranges) != 1 or not parts[0]:
+    if len(ranges) != 1 or len(parts[0]) < 2:  # a single range is all pictures, which the table of scores has
         return None
     labels = model_labels(records)
     columns = ("pictures", "blurred dB", *(f"{labels[id(record)]} dB" for record in records))

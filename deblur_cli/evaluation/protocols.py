@@ -309,6 +309,20 @@ PROTOCOLS: Mapping[str, Protocol] = {
             expected=1_200,
         ),
         Protocol(
+            name="reds-full",
+            summary="REDS' official validation part as it is",
+            data="reds",
+            split="val",
+            expected=3_000,
+        ),
+        Protocol(
+            name="reds_x4-full",
+            summary="REDS' official validation part reduced four times",
+            data="reds_x4",
+            split="val",
+            expected=3_000,
+        ),
+        Protocol(
             name="gopro-full",
             summary="GoPro's 1,111 test pictures as they are",
             data="gopro",
@@ -340,6 +354,41 @@ PROTOCOLS: Mapping[str, Protocol] = {
             split="test",
             crop=(256, 256),
             expected=1_111,
+        ),
+        Protocol(
+            name="gopro-jpeg75",
+            summary="GoPro's test pictures, the blurred ones after JPEG of quality 75",
+            data="gopro",
+            split="test",
+            preset="pairs-jpeg75",
+            expected=1_111,
+        ),
+        Protocol(
+            name="gopro-noise5",
+            summary="GoPro's test pictures, the blurred ones with Gaussian noise of sigma 5/255",
+            data="gopro",
+            split="test",
+            preset="pairs-noise5",
+            expected=1_111,
+        ),
+        *(
+            Protocol(
+                name=f"kodak-{blur}",
+                summary=f"Kodak's 24 pictures {what}",
+                data="kodak",
+                split="test",
+                preset=f"kodak-{blur}",
+                expected=24,
+            )
+            for blur, what in (
+                ("shake", "under mild camera shake, 2 to 4 px rms"),
+                ("trajectory", "moved along random paths"),
+                ("defocus", "out of focus by 1 to 4 px"),
+                ("gaussian", "under a Gaussian of sigma 1.5 px"),
+                ("identity", "not blurred at all: they should come back untouched"),
+                ("shake-jpeg75", "of kodak-shake after JPEG of quality 75"),
+                ("shake-noise5", "of kodak-shake with Gaussian noise of sigma 5/255"),
+            )
         ),
         Protocol(
             name="kernels-s1",

@@ -50,7 +50,9 @@ def make_record(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         **identity(source),
         "parameters": restorer.num_parameters,
-        "kmacs_per_pixel": source.model.facts.kmacs_per_pixel if _is_default(source) else None,
+        "kmacs_per_pixel": source.model.facts.kmacs_per_pixel * restorer.passes
+        if _is_default(source)
+        else None,
         "steps": None if source.path is None else read_header(source.path).steps,
         "protocol": conditions.as_json(),
         "metrics": {metric.name: metric.summary for metric in found.metrics},
@@ -147,6 +149,7 @@ def _run(restorer: Restorer, found: Evaluation, protocol: Protocol) -> dict[str,
     return {
         "device": str(restorer.device),
         "dtype": restorer.dtype_for(np.float32),
+        "self_ensemble": restorer.passes > 1,
         "tiling": None if not exact else "exact" if all(exact) else "approximate",
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,

@@ -12,8 +12,10 @@ from deblur_cli.blur.spec import Spec
 from deblur_cli.data.pairs import Pair
 from deblur_cli.data.sets import holds_sharp, open_pairs, spec_of
 from deblur_cli.errors import PictureError, UsageError
-from deblur_cli.evaluation.evaluate import evaluate
-from deblur_cli.evaluation.protocols import Protocol, bind
+from deblur_cli.evaluation.evaluate import AS_THEY_ARE, evaluate_models
+from deblur_cli.evaluation.measures import build_measures
+from deblur_cli.evaluation.opening import open_protocol
+from deblur_cli.evaluation.protocols import Conditions, Protocol, bind
 from deblur_cli.evaluation.records import Evaluation, Progress
 from deblur_cli.host.checks import DeclarationError, require_name
 from deblur_cli.host.declarations import Metric
@@ -51,6 +53,7 @@ def release(
     model: str = "",
     tag: str | None = None,
     data: Sequence[tuple[str, str]] = (),
+    protocols: Sequence[Protocol] = (),
     preset: Spec | None = None,
     licence: str | None = None,
     credits: Sequence[str] = (),
@@ -68,8 +71,9 @@ def release(
     run : run folder or weights file
     model : whose weights they must be, "" = any
     tag : None = the names of what it was trained on
-    data : (data set or folder, split) to measure on; none = what the run held out from its training
-    preset : how they are prepared, None as they say themselves
+    data : (data set or folder, split) to measure on; without any, and without protocols, what the run held out
+    protocols : to measure under besides
+    preset : how the data are prepared, None as they say themselves
     licence : of the weights; None = that of the data sets it was trained on, where they have one in common
     credits : whom to; none = whom the data sets name
     limit : pictures a set, None for all
@@ -100,27 +104,31 @@ def release(
                 f"{path} exists already; replace it with --overwrite, or choose another --tag or -o"
             )
     metrics = [host.metric(name) for name in METRICS]
-    pairs = {
-        f"{name}/{split}": (name, split, open_pairs(host, name, split=split, preset=preset))
-        for name, split in data
-    } or _held_out(run, host)
+    sets = [(name, split, open_pairs(host, name, split=split, preset=preset)) for name, split in data]
+    tasks = [
+        *(_task(name, split, pairs, limit=limit) for name, split, pairs in sets),
+        *(open_protocol(host, protocol, limit=limit) for protocol in protocols),
+    ] or [_task(*held, limit=limit) for held in _held_out(run, host)]
     tensors = _floating(read_tensors(source.path))
     halves = {name: value.half() for name, value in tensors.items()}
-    sample = [pair for _, _, chosen in pairs.values() for pair in _first(chosen)[:limit]]
+    sample = [pair for pairs, _ in tasks for pair in _first(pairs)[:limit]]
     progress("comparing float16 with float32 weights")
     loss_db = _psnr(source, tensors, sample, metrics) - _psnr(source, halves, sample, metrics)
     stored, dtype = (halves, "float16") if loss_db < MAX_HALF_LOSS_DB else (tensors, "float32")
     restorer = _restorer(source, stored)
     scores = []
-    for label, (name, split, chosen) in pairs.items():
+    for pairs, conditions in tasks:
+        label = conditions.protocol.name or conditions.about()
         progress(f"measuring {label}")
-        found = evaluate(restorer, chosen, metrics, limit=limit, progress=pictures)
+        found = _measured(
+            restorer, pairs, metrics, protocol=conditions.protocol, limit=limit, progress=pictures
+        )
         if found.failures:
             first = found.failures[0]
             raise PictureError(
                 f"{label}: {len(found.failures)} pictures failed, first {first.name}: {first.error}; nothing was released"
             )
-        scores.append(_score(name, split, found, chosen, limit=limit))
+        scores.append(_score(found, conditions))
     header = replace(
         header,
         training_data=trained_on,
@@ -139,18 +147,27 @@ def _first(pairs: Sequence[Pair]) -> Sequence[Pair]:
     return [pairs[i] for i in range(min(len(pairs), max(1, SAMPLE_PIXELS // (height * width))))]
 
 
-def _held_out(run: Path, host: Host) -> dict[str, tuple[str, str, Sequence[Pair]]]:
-    """What a run did not train on, prepared as there: by label the data set, "held out", and the pairs."""
+def _task(
+    data: str, split: str, pairs: Sequence[Pair], *, limit: int | None
+) -> tuple[Sequence[Pair], Conditions]:
+    """Pairs without a protocol of their own: whole, nothing rounded or cut."""
+    spec = spec_of(pairs)
+    protocol = Protocol(data=_set_name(data), split=split, preset="" if spec is None else spec.name)
+    return pairs, bind(protocol, pairs, spec=spec, limit=limit)
+
+
+def _held_out(run: Path, host: Host) -> list[tuple[str, str, Sequence[Pair]]]:
+    """What a run did not train on, prepared as there: the data set, "held out", and the pairs."""
     if not (run / "run.json").is_file():
         raise UsageError(f"{run} is no run folder, so say with --data on what to measure")
     request = Request.from_values(RunFolder(run).read_record()["request"], run=run)
     spec = request.preparation.read(host)
     only_sharp = request.preparation.blur is not None
-    found = {}
+    found = []
     for name in request.data:
         own = spec if not only_sharp or holds_sharp(host, name) else None
         held = open_material(host, [name], spec=own, only_sharp=False).val
-        found[f"{name}, held out"] = (name, "held out", held)
+        found.append((name, "held out", held))
     return found
 
 
@@ -196,25 +213,40 @@ def _restorer(source: Source, tensors: Mapping[str, Tensor]) -> Restorer:
     return Restorer(network.eval(), model=source.model, options=source.options, dtype="float32")
 
 
+def _measured(
+    restorer: Restorer,
+    pairs: Sequence[Pair],
+    metrics: Sequence[Metric],
+    *,
+    protocol: Protocol = AS_THEY_ARE,
+    limit: int | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    measures = build_measures(metrics)
+    found = evaluate_models(
+        {"": restorer}, pairs, measures, protocol=protocol, limit=limit, progress=progress
+    )
+    return found[""]
+
+
 def _psnr(
     source: Source, tensors: Mapping[str, Tensor], pairs: Sequence[Pair], metrics: Sequence[Metric]
 ) -> float:
-    return evaluate(_restorer(source, tensors), pairs, metrics).summary().score("psnr").restored
+    return _measured(_restorer(source, tensors), pairs, metrics).summary().score("psnr").restored
 
 
-def _score(
-    data: str, split: str, found: Evaluation, pairs: Sequence[Pair], *, limit: int | None
-) -> dict[str, Any]:
-    summary, spec, name = found.summary().as_json(), spec_of(pairs), _set_name(data)
+def _score(found: Evaluation, conditions: Conditions) -> dict[str, Any]:
+    summary, protocol = found.summary().as_json(), conditions.protocol
     names = (
         "pictures", "blurry", "restored", "pooled_psnr_blurry", "pooled_psnr_restored",
         "identical_blurry", "identical_restored",
     )  # fmt: skip
+    prepared = f"prepared by {protocol.preset}, " if protocol.preset else ""
     return {
-        "data": name,
-        "split": split,
-        "protocol": bind(Protocol(data=name, split=split), pairs, spec=spec, limit=limit).hash,
-        "conditions": CONDITIONS if spec is None else f"prepared by {spec.name}, {CONDITIONS}",
+        "data": protocol.name or protocol.data,
+        "split": protocol.split,
+        "protocol": conditions.hash,
+        "conditions": conditions.text() if protocol.name else f"{prepared}{CONDITIONS}",
         "pairs_sha256": found.pairs_sha256,
         **{name: summary[name] for name in names},
     }

@@ -97,9 +97,10 @@ def cross_table(records: Sequence[Record], name: str, metrics: Mapping[str, Metr
                 title=named + other, higher_is_better=None if declared is None else declared.higher_is_better
             )
         )
+    blurred = (next(record for record in section if name in record["blurry"]) for section in sections)
     baseline = [
-        _value(next(record["blurry"][name] for record in section if name in record["blurry"]), declared)
-        for section in sections
+        _value(record["blurry"][name], declared, undefined=_undefined(record, "blurry", name))
+        for record in blurred
     ]
     rows = [Row((Cell(BLURRED), *baseline), baseline=True)]
     for label in dict.fromkeys(labels[id(record)] for section in sections for record in section):
@@ -225,14 +226,17 @@ class _Shown:
         scores, metric = record[which], self._metric
         deviation = record.get("std_blurry" if which == "blurry" else "std", {}).get(self._name)
         shown = deviation if self._deviations else None
+        undefined = _undefined(record, which, self._name)
         cells = [
-            _value(scores[self._name], metric, deviation=shown) if self._name in scores else Cell(),
+            _value(scores[self._name], metric, deviation=shown, undefined=undefined)
+            if self._name in scores
+            else Cell(),
             Cell() if gain is None else _value(gain, metric, signed=True),
         ]
         if self._reported:
             cells.append(_printed(printed, metric))
         if self._name == "psnr":
-            cells.append(_value(record.get(f"pooled_psnr_{which}"), self._metric))
+            cells.append(_value(record.get(f"pooled_psnr_{which}"), self._metric, undefined=undefined))
             cells.append(_count(record[f"identical_{which}"]))
         return cells
 
@@ -300,13 +304,19 @@ def _value(
     *,
     signed: bool = False,
     deviation: float | None = None,
+    undefined: str = "-",
 ) -> Cell:
-    """With the metric's decimals; "-" for what is undefined."""
+    """With the metric's decimals; `undefined` for what is null."""
     if value is None:
-        return Cell("-")
+        return Cell(undefined)
     decimals = 4 if metric is None else metric.decimals
     text = f"{value:{'+' if signed else ''}.{decimals}f}"
     return Cell(text if deviation is None else f"{text} ± {deviation:.{decimals}f}", value)
+
+
+def _undefined(record: Record, which: str, name: str) -> str:
+    """What stands in place of a mean that is null: why, where all pictures are the sharp ones themselves."""
+    return "identical" if name == "psnr" and record[f"identical_{which}"] == record["pictures"] > 0 else "-"
 
 
 def _printed(value: float | None, metric: Metric | None) -> Cell:
@@ -320,7 +330,7 @@ def _printed(value: float | None, metric: Metric | None) -> Cell:
 def _with_gain(record: Record | None, name: str, metric: Metric | None) -> Cell:
     if record is None or name not in record["restored"]:
         return Cell()
-    cell = _value(record["restored"][name], metric)
+    cell = _value(record["restored"][name], metric, undefined=_undefined(record, "restored", name))
     gain = record["gain"].get(name)
     return (
         cell if gain is None else Cell(f"{cell.text} ({_value(gain, metric, signed=True).text})", cell.value)

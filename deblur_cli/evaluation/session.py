@@ -44,7 +44,8 @@ class Contender:
     def label(self) -> str:
         """As tables name it, with what else changes its pictures where that is not as usual."""
         dtype = self.restorer.dtype_for(np.float32)
-        unusual = [dtype] * (dtype != "float32") + [
+        unusual = [dtype] * (dtype != "float32") + ["self-ensemble"] * (self.restorer.passes > 1)
+        unusual += [
             f"{name} {self.settings[name]}"
             for name, usual in _USUAL.items()
             if self.settings.get(name, usual) != usual
@@ -184,6 +185,7 @@ def _ledger_path(folder: Path | None, task: Task, contender: Contender) -> Path 
         "metric_options": {name: dict(values) for name, values in task.options.items()},
         "device": str(contender.restorer.device),
         "dtype": contender.restorer.dtype,
+        "passes": contender.restorer.passes,
         "versions": [__version__, torch.__version__],
         "threads": torch.get_num_threads(),
     }

@@ -3,7 +3,7 @@
 import ast
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,18 +12,29 @@ from typing import Any
 from deblur_cli.host.checks import is_int, is_number
 from deblur_cli.host.declarations import Model, Weights
 
+_HERE = Path(__file__).parent.parent
+_RELEASED = (_HERE / "_released", _HERE.parent / "weights")  # installed, and in a checkout
+
 _MOST_HEADER_BYTES = 100_000_000  # safetensors' own limit
 
 
 def released_path(model: Model, weights: Weights) -> Path | None:
     """Where a declared weights file lies: beside the plugin's package, or in the released weights; None if nowhere."""
     package = _source(model.network.partition(":")[0].partition(".")[0])
-    here = Path(__file__).parent.parent
     beside = [package.parent, package.parent / "weights"] if package else []
-    for folder in (*beside, here / "_released", here.parent / "weights"):
-        if (folder / weights.file).is_file():
-            return folder / weights.file
-    return None
+    return _first(weights.file, (*beside, *_RELEASED))
+
+
+def winners() -> dict[str, str]:
+    """What the aliases "fast" and "best" stand for, NAME.TAG, decided by measuring; see `deblur_cli.evaluation.winners`."""
+    path = _first("winners.json", _RELEASED)
+    if path is None:
+        return {}
+    return {alias: won["weights"] for alias, won in json.loads(path.read_text(encoding="utf-8")).items()}
+
+
+def _first(file: str, folders: Iterable[Path]) -> Path | None:
+    return next((folder / file for folder in folders if (folder / file).is_file()), None)
 
 
 def problems(model: Model) -> tuple[str, ...]:

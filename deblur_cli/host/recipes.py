@@ -50,6 +50,36 @@ class Term:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mixture:
+    """What the crops of an epoch are made of.
+
+    shares : by the name of a data set, of a folder its last part: in which proportion those named divide among them the
+        crops that they would have by their pixels
+    reduce : greatest factor by which pictures are made smaller, drawn log-uniformly for each crop from 1 on: those that
+        are blurred on the fly before the blur, ready pairs blurred and sharp alike
+    degrade : share of the crops of ready pairs whose blurred picture gets the noise and JPEG steps of --blur
+    """
+
+    shares: Mapping[str, float] = field(default_factory=dict)
+    reduce: float = 1.0
+    degrade: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(
+            isinstance(self.shares, Mapping), "mixture.shares", self.shares, "a table of numbers by data set"
+        )
+        for name, share in self.shares.items():
+            require_number(share, f"mixture.shares.{name}", above=0)
+        object.__setattr__(self, "shares", MappingProxyType(dict(self.shares)))
+        require(
+            is_number(self.reduce) and 1 <= self.reduce <= 16, "mixture.reduce", self.reduce, "from 1 to 16"
+        )
+        require(
+            is_number(self.degrade) and 0 <= self.degrade <= 1, "mixture.degrade", self.degrade, "from 0 to 1"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """How a network is trained, as data that a user can print and override. Sizes in pixels.
 
@@ -62,6 +92,7 @@ class Recipe:
     drop_last : leave out the last batch of an epoch where it is not full
     reuse : epochs for which a patch that is blurred on the fly stays: so many times less blur is made, for pictures that
         are alike but for crop, flips, noise and JPEG
+    mixture : what the crops are made of, None = all data sets by their pixels, as they are
     clip_norm : greatest norm of the gradient, of critics too, None = any
     freeze_norm_after : share of the training after which batch-norm statistics no longer move; 1 = never
     ema_decay : decay of the averaged weights that are saved, 0 = none
@@ -82,6 +113,7 @@ class Recipe:
     crops_per_pair: int | None = None
     flips: Flips | str = Flips.BOTH
     reuse: int = 1
+    mixture: Mixture | None = None
     clip_norm: float | None = None
     ema_decay: float = 0.0
     freeze_norm_after: float = 1.0
@@ -105,6 +137,12 @@ class Recipe:
                 getattr(self, name),
                 f"a {kind.__name__}",
             )
+        require(
+            self.mixture is None or isinstance(self.mixture, Mixture),
+            "recipe.mixture",
+            self.mixture,
+            "a Mixture, or None",
+        )
         if self.start is not None:
             require_import_path(self.start, "recipe.start")
         require(

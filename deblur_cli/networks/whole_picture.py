@@ -262,6 +262,16 @@ class PictureStatistics:
             each.told, each.noted = each.sum_up(each.noted), []
         return bool(news)
 
+    @property
+    def told(self) -> list[Any]:
+        """What each was told. May be set: to what it was told of another picture, such as the same one turned."""
+        return [each.told for each in self._all]
+
+    @told.setter
+    def told(self, values: list[Any]) -> None:
+        for each, value in zip(self._all, values, strict=True):
+            each.told = value
+
     def at(self, window: Window) -> None:
         """The network gets this window next."""
         for each in self._all:

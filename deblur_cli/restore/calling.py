@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from deblur_cli.errors import PictureError
 from deblur_cli.restore.running import FloatPixels
+from deblur_cli.restore.turns import UPRIGHT, Turn
 
 
 class Autocast(nn.Module):
@@ -47,13 +48,17 @@ class WindowCaller:
         self._signed = signed
         self._modules: dict[torch.dtype, nn.Module] = {}
 
-    def __call__(self, window: FloatPixels, *, dtype: torch.dtype) -> FloatPixels:
-        """(h, w, C) float32 in [0, 1], C = 1 or 3 -> restored, computed in `dtype`; not clipped."""
-        height, width, channels = window.shape
+    def __call__(self, window: FloatPixels, *, dtype: torch.dtype, turn: Turn = UPRIGHT) -> FloatPixels:
+        """(h, w, C) float32 in [0, 1], C = 1 or 3 -> restored, computed in `dtype`; not clipped.
+
+        turn : how the network sees it; the result is turned back
+        """
+        channels = window.shape[2]
         x = torch.from_numpy(window).to(self.device).permute(2, 0, 1)[None]  # (h, w, C) -> (1, C, h, w)
+        x = turn.there(x)
         if self._signed:
             x = x * 2 - 1
-        x = x.expand(1, 3, height, width)
+        x = x.expand(1, 3, *x.shape[-2:])
         x = x.contiguous(
             memory_format=torch.channels_last if self.device.type == "cpu" else torch.contiguous_format
         )
@@ -68,7 +73,7 @@ class WindowCaller:
                 raise PictureError(
                     f"model {self.label} made {tuple(y.shape)} of {tuple(x.shape)}; see what is wrong with: deblur plugins check"
                 )
-            y = y.float()
+            y = turn.back(y.float())
             if self._signed:
                 y = y.add(1).div_(2)
             if channels == 1:

@@ -13,6 +13,8 @@ from deblur_cli.networks import PictureStatistics
 from deblur_cli.restore.calling import WindowCaller, evaluation_mode
 from deblur_cli.restore.devices import dtype_name
 from deblur_cli.restore.memory import (
+    BUFFER_BYTES_PER_PIXEL,
+    ENSEMBLE_BYTES_PER_PIXEL,
     SHARE_IF_ASKED,
     SHARE_OF_FREE,
     MemoryModel,
@@ -25,6 +27,7 @@ from deblur_cli.restore.memory import (
 from deblur_cli.restore.planning import TileRequest, declared_overlap, least_pixels, plan_picture, whole_area
 from deblur_cli.restore.running import FloatPixels
 from deblur_cli.restore.tiling import Area, TilePlan
+from deblur_cli.restore.turns import TURNS
 
 SMALL_PIXELS = 256 * 256
 """Windows up to this run without a look at memory, where no budget is set."""
@@ -40,6 +43,7 @@ class TilePlanner:
     call : the network; it runs on a few small windows when its memory is measured
     request : what the user asked for
     max_memory : bytes for pictures and activations; None takes a share of what is free
+    self_ensemble : each window is restored in all eight turns
     key : what tells networks of equal layers apart, for the cache of measured figures
     """
 
@@ -50,6 +54,7 @@ class TilePlanner:
         geometry: Geometry,
         request: TileRequest,
         max_memory: int | None,
+        self_ensemble: bool = False,
         key: Mapping[str, object],
     ) -> None:
         if max_memory is not None:
@@ -60,6 +65,7 @@ class TilePlanner:
         self._call = call
         self.request = request
         self._max_memory = max_memory
+        self._self_ensemble = self_ensemble
         self._key = key
         self._memory: dict[torch.dtype, MemoryModel] = {}
         self._most_pixels: int | None = None  # what the device turned out to hold
@@ -108,7 +114,8 @@ class TilePlanner:
                 return plan
         on_cpu = self._call.device.type == "cpu"
         held = pixel_bytes * (height * width + area.height * area.width) if on_cpu else 0
-        held += PictureStatistics(self._call.network).bytes_per_pixel * height * width
+        told = PictureStatistics(self._call.network).bytes_per_pixel * height * width
+        held += told * len(TURNS) if self._self_ensemble else told
         budget = self._budget(held)
         memory = self._memory_for(dtype)
         limit = memory.pixels_within(max(0, budget - held))
@@ -184,12 +191,14 @@ class TilePlanner:
                     return self._call(np.zeros((height, width, 3), np.float32), dtype=dtype)
 
             try:
-                self._memory[dtype] = memory_model(
+                measured = memory_model(
                     run, self._call.network, key={**self._key, "dtype": dtype_name(dtype)}, device=self._call.device,
                     multiple_of=self.geometry.multiple_of, fixed_size=self.geometry.fixed_size,
                 )  # fmt: skip
             except torch.OutOfMemoryError as error:
                 raise self._full() from error
+            besides = ENSEMBLE_BYTES_PER_PIXEL if self._self_ensemble else 0
+            self._memory[dtype] = replace(measured, buffer_bytes_per_pixel=BUFFER_BYTES_PER_PIXEL + besides)
         return self._memory[dtype]
 
 

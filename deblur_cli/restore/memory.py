@@ -31,6 +31,8 @@ from deblur_cli.restore.tiling import round_up
 PROBE_SIDES_PX = (64, 128, 256)
 BUFFER_BYTES_PER_PIXEL = 64
 """Of a window, beside the network: its pixels, the input and the result as float32, and copies on the way."""
+ENSEMBLE_BYTES_PER_PIXEL = 36
+"""Of a window that is restored in all eight turns, besides: the sum, the window turned, and a result turned back, of 12 each."""
 SAFETY = 1.2
 """What libraries take inside one operation, and what the allocator loses between them, is not counted."""
 SHARE_OF_FREE = 0.5
@@ -62,13 +64,15 @@ class MemoryModel:
 
     points : (pixels, bytes) as measured, by growing size; straight lines between them, and beyond the last one as steep
         as the last two, or growing with the square where they grew faster than in proportion (attention)
+    buffer_bytes_per_pixel : what the restorer holds of a window beside the network
     """
 
     points: tuple[tuple[int, int], ...]
+    buffer_bytes_per_pixel: int = BUFFER_BYTES_PER_PIXEL
 
     def bytes_for(self, pixels: int) -> int:
         """Bytes that a window of so many pixels takes, with the restorer's own buffers and the safety margin."""
-        return int((self._measured(pixels) + BUFFER_BYTES_PER_PIXEL * pixels) * SAFETY)
+        return int((self._measured(pixels) + self.buffer_bytes_per_pixel * pixels) * SAFETY)
 
     def pixels_within(self, num_bytes: int) -> int:
         """Pixels of the largest window that so many bytes hold; 0 if none."""

@@ -24,6 +24,7 @@ from deblur_cli.training.feeding.batches import Division
 from deblur_cli.training.feeding.crops import Crops
 from deblur_cli.training.feeding.device_cache import Cache, DeviceCache, choose_cache, hold_on_device
 from deblur_cli.training.feeding.material import Material, open_material
+from deblur_cli.training.feeding.mixing import mixing_of
 from deblur_cli.training.learning import Learning, Placement
 from deblur_cli.training.loss_files import LossFile, absolute_files, known_files, named_files, read_files
 from deblur_cli.training.objective import build_objective
@@ -241,6 +242,12 @@ def _supply(
         multiple_of=geometry.fixed_size or geometry.multiple_of,
         crops_per_pair=recipe.crops_per_pair,
         reuse=recipe.reuse,
+        mixing=mixing_of(
+            recipe.mixture,
+            material.sizes,
+            spec=spec if request.preparation.blur is not None else None,
+            operations=host.degradations,
+        ),
         cache_bytes=_DECODED_BYTES if cache is Cache.MEMORY else 0,
     )
     held = held_crops(material.val, multiple_of=geometry.multiple_of, fixed_size=geometry.fixed_size)

@@ -62,8 +62,9 @@ def card_text(path: Path, header: Header, *, parameters: int, source: str) -> st
 
 
 def _score_row(score: Mapping[str, Any]) -> str:
+    none = "identical" if score.get("identical_blurry") == score["pictures"] else "-"
     columns = [
-        " → ".join("-" if value is None else f"{value:{decimals}}" for value in (blurry, restored))
+        " → ".join(none if value is None else f"{value:{decimals}}" for value in (blurry, restored))
         for blurry, restored, decimals in (
             (score["blurry"]["psnr"], score["restored"]["psnr"], ".2f"),
             (score["pooled_psnr_blurry"], score["pooled_psnr_restored"], ".2f"),

@@ -10,7 +10,7 @@ import torch
 from deblur_cli.errors import MissingError, UsageError
 from deblur_cli.host.checks import DeclarationError
 from deblur_cli.host.declarations import Model, Weights
-from deblur_cli.host.inspection import released_path
+from deblur_cli.host.inspection import released_path, winners
 from deblur_cli.host.manager import Host
 from deblur_cli.weights.header import Header, file_sha256, load_strictly, read_header, read_tensors
 from deblur_cli.weights.training_time import training_time
@@ -38,7 +38,7 @@ class Source:
 
 
 def resolve(host: Host, spec: str, *, weights: Path | None = None) -> Source:
-    """Find what `spec` names: a model, name.tag, a weights file or a run folder.
+    """Find what `spec` names: a model, name.tag, "fast" or "best", a weights file or a run folder.
 
     Parameters
     ----------
@@ -60,6 +60,7 @@ def resolve(host: Host, spec: str, *, weights: Path | None = None) -> Source:
         return source
     if not spec:
         raise UsageError("the name of the model is empty; leave out -m or name one")
+    spec = winners().get(spec, spec)
     path = Path(spec)
     if path.suffix in {".safetensors", ".pth", ".pt", ".ckpt"} or (path.is_dir() and spec not in host.models):
         return _from_file(host, _checkpoint(path))

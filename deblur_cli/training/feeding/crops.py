@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from deblur_cli.data.drawn import Draw, DrawnPair, Latent
 from deblur_cli.errors import MissingError
 from deblur_cli.host.recipes import Flips
+from deblur_cli.training.feeding.mixing import Mixing, reduced
 from deblur_cli.training.feeding.pool import Pool, pool_bytes
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
     multiple_of : what a shrunken crop's side must be divisible by
     reuse : epochs for which a redrawn patch stays; each of them cuts and flips it anew, with noise and JPEG of its own,
         and every epoch renews one of so many patches
+    mixing : how many crops each data set has, and what else happens to them; None = as their pixels and they themselves are
     cache_bytes : decoded pictures kept in memory
 
     Attributes
@@ -76,6 +78,7 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
     num_left_out : pairs that are too small
     blurs : whether making the crops takes OpenCV
     redraws : whether some of them are blurred anew each time
+    alters : whether ready pairs are reduced or degraded
     rooms : (N, 2) int32, height and width in px of each pair out of which crops can be cut
 
     Raises
@@ -93,12 +96,14 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         multiple_of: int = 1,
         crops_per_pair: int | None = None,
         reuse: int = 1,
+        mixing: Mixing | None = None,
         cache_bytes: int = 2 << 30,
     ) -> None:
         self._pairs = pairs
         self._flips = flips
         self._seed = seed
         self._reuse = reuse
+        self._mixing = mixing
         self._pool: Pool | None = None
         self._cache: dict[int, tuple[Pixels, Pixels] | Opened] = {}
         self._room = cache_bytes
@@ -113,11 +118,14 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
             counts = np.full(len(rooms), crops_per_pair, np.int64)
         counts[rooms.min(axis=1) < self.patch] = 0
         self.num_left_out = int(np.count_nonzero(counts == 0))
+        if mixing is not None:
+            counts = mixing.counts(counts)
         self._counts = counts
         self._first = np.cumsum(counts) - counts  # the pair's first crop
         self.blurs = any(is_drawn for _, _, is_drawn in seen)
         self._owner = np.repeat(np.arange(len(pairs), dtype=np.int32), counts)
         redrawn = np.array([is_redrawn for _, is_redrawn, _ in seen])
+        self.alters = mixing is not None and mixing.alters
         self.redraws = bool(redrawn[self._owner].any())
         self._place = np.cumsum(redrawn[self._owner], dtype=np.int32) - 1  # in a pool, of the redrawn ones
 
@@ -158,12 +166,10 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         owner = self.owner(request)
         pair = self._pairs[owner]
         if not _is_redrawn(pair):
-            blurry, sharp = self._load(owner)
-            cut = self.cut(request, *sharp.shape[:2])
-            blurry, sharp = blurry[cut.rows, cut.columns], sharp[cut.rows, cut.columns]
+            cut, blurry, sharp = self._ready(owner, request)
         elif self._reuse == 1:
             draw = self._draw(pair, owner, request.index, epoch=request.epoch)
-            blurry, sharp = pair.crop(self._open(owner, pair), draw, side=self.patch)
+            blurry, sharp = pair.crop(self._reduced(owner, pair, draw), draw, side=self.patch)
             cut = self.cut(request, self.patch, self.patch)
         else:
             latent = self._latent(pair, owner, request)
@@ -182,16 +188,17 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         """The pairs that crops are cut from."""
         return [int(number) for number in np.flatnonzero(self._counts)]
 
-    def cut(self, item: Item, height: int, width: int) -> Cut:
-        """Where an item lies in a picture of this size, px."""
-        words = np.random.Philox(counter=item.index, key=_key(self._seed, item.epoch)).random_raw(4).tolist()
+    def cut(self, item: Item, height: int, width: int, *, side: int | None = None) -> Cut:
+        """Where an item lies in a picture of this size, px. side : of what is cut, None = that of the crops"""
+        side = side or self.patch
+        words = self._words(item, 4)
         row, column = (
-            (word * (side - self.patch + 1)) >> 64 for word, side in zip(words, (height, width), strict=False)
+            (word * (whole - side + 1)) >> 64 for word, whole in zip(words, (height, width), strict=False)
         )
         down, across = (bool(word >> 63) for word in words[2:])
         return Cut(
-            rows=slice(row, row + self.patch),
-            columns=slice(column, column + self.patch),
+            rows=slice(row, row + side),
+            columns=slice(column, column + side),
             mirrored=(down and self._flips is Flips.BOTH, across and self._flips is not Flips.NONE),
         )
 
@@ -204,6 +211,43 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         sequence = np.random.SeedSequence(self._seed, spawn_key=(epoch, _ORDER))
         return np.random.Generator(np.random.Philox(sequence)).permutation(len(self))
 
+    def _words(self, item: Item, count: int) -> list[int]:
+        """Random whole numbers below 2^64 for an item; more of them leave the first ones as they are."""
+        key = _key(self._seed, item.epoch)
+        words: list[int] = np.random.Philox(counter=item.index, key=key).random_raw(count).tolist()
+        return words
+
+    def _ready(self, owner: int, item: Item) -> "tuple[Cut, Pixels, Pixels]":
+        """The crop of a pair that is blurred already, blurry and sharp, and how it is mirrored."""
+        blurry, sharp = self._load(owner)
+        height, width = sharp.shape[:2]
+        if self._mixing is None:
+            cut = self.cut(item, height, width)
+            return cut, blurry[cut.rows, cut.columns], sharp[cut.rows, cut.columns]
+        *_, to_reduce, to_degrade = self._words(item, 6)
+        factor = self._mixing.factor(to_reduce, most=min(height, width) / self.patch)
+        cut = self.cut(item, height, width, side=round(factor * self.patch))
+        blurry, sharp = (
+            reduced(picture[cut.rows, cut.columns], self.patch, self.patch) for picture in (blurry, sharp)
+        )
+        if self._mixing.degrades(to_degrade):
+            number = item.epoch * len(self) + item.index
+            blurry = self._mixing.degraded(blurry, Draw(seed=self._seed, index=owner, number=number))
+        return cut, blurry, sharp
+
+    def _reduced(self, owner: int, pair: DrawnPair, draw: Draw) -> "Opened":
+        """The sharp picture to blur, made smaller as the mixture draws it."""
+        opened = self._open(owner, pair)
+        if self._mixing is None:
+            return opened
+        height, width = opened.sharp.shape[:2]
+        around = height - pair.room()[0]  # what the blur needs besides
+        word = int(
+            np.random.SeedSequence([draw.seed, draw.index, draw.number]).generate_state(1, np.uint64)[0]
+        )
+        factor = self._mixing.factor(word, most=min(height, width) / (self.patch + around + 1))
+        return replace(opened, sharp=reduced(opened.sharp, round(height / factor), round(width / factor)))
+
     def _latent(self, pair: DrawnPair, owner: int, request: Item) -> Latent:
         """The patch that an item uses in an epoch: its own first one, and another after at most `reuse` epochs."""
         renewals = (request.epoch + request.index % self._reuse) // self._reuse
@@ -211,7 +255,7 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         place = int(self._place[request.index])
         kept = None if self._pool is None else self._pool.get(place, draw.number)
         if kept is None:
-            kept = pair.latent(self._open(owner, pair), draw, side=self.patch + SPARE_PX)
+            kept = pair.latent(self._reduced(owner, pair, draw), draw, side=self.patch + SPARE_PX)
             if self._pool is not None:
                 self._pool.put(place, draw.number, kept)
         return kept

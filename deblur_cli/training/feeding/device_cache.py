@@ -103,10 +103,10 @@ def hold_on_device(
     UsageError : pairs are blurred anew in each epoch
     NotEnoughRoomError : they do not fit
     """
-    if crops.redraws:
+    if crops.redraws or crops.alters:
         raise UsageError(
-            "--cache device: these pictures are blurred anew for each crop, which the processor does; use --cache memory, "
-            "or make pairs first with deblur make-dataset"
+            "--cache device: these pictures are blurred, reduced or degraded anew for each crop, which the processor does; "
+            "use --cache memory, or make pairs first with deblur make-dataset"
         )
     owners = crops.owners()
     needed = 6 * int(crops.rooms[owners].prod(axis=1, dtype="int64").sum())

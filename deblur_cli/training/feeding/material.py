@@ -66,10 +66,15 @@ class Preparation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Material:
-    """Pairs to train on and pairs to validate with. specs : SHA-256 by name of the specs that make them"""
+    """Pairs to train on and pairs to validate with.
+
+    sizes : of the pairs to train on, how many are of each data set, by name as in `share_name`
+    specs : SHA-256 by name of the specs that make them
+    """
 
     train: Sequence[Pair]
     val: Sequence[Pair]
+    sizes: Sequence[tuple[str, int]]
     specs: Mapping[str, str]
 
 
@@ -104,8 +109,14 @@ def open_material(host: Host, names: Sequence[str], *, spec: Spec | None, only_s
     return Material(
         train=_joined(train),
         val=_joined(val),
+        sizes=[(share_name(name), len(pairs)) for name, pairs in zip(names, train, strict=True)],
         specs={spec.name: hashlib.sha256(spec.text.encode()).hexdigest() for spec in specs},
     )
+
+
+def share_name(data: str) -> str:
+    """What a recipe calls a data set: its name, of a folder the last part."""
+    return Path(data).name
 
 
 def _divided(host: Host, name: str, spec: Spec | None) -> tuple[Sequence[Pair], Sequence[Pair]]:
