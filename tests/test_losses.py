@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from deblur_cli.errors import UsageError
+from deblur_cli.host.declarations import Values
 from deblur_cli.host.manager import Host
 from deblur_cli.host.recipes import Recipe, Term
 from deblur_cli.training.objective import build_objective
@@ -37,12 +38,14 @@ SLOPES: dict[str, Callable[[Array], Array]] = {
 }
 
 
-def loss(name: str, restored: torch.Tensor, sharp: torch.Tensor, **options: float) -> torch.Tensor:
+def loss(
+    name: str, restored: torch.Tensor, sharp: torch.Tensor, *, values: str = "unit", **options: float
+) -> torch.Tensor:
     """The declared loss by its name, as a recipe uses it."""
     objective = build_objective(
         Host.discover(),
         Recipe(loss=Term(loss=name, options=options)),
-        values="unit",
+        values=Values(values),
         device=torch.device("cpu"),
         dtype=torch.float32,
     )
@@ -72,6 +75,9 @@ def errors(scale: float) -> Array:
         ("logcosh", -100.0, 99.306853),
         ("charbonnier", 0.0, 1e-3),
         ("charbonnier", 0.5, math.sqrt(0.25 + 1e-6)),
+        ("psnr", 0.0, 0.0),
+        ("psnr", 0.01, 10 * math.log10(2)),  # 40 dB, the floor
+        ("psnr", 0.1, 10 * math.log10(101)),
     ],
 )
 def test_a_constant_error_gives_the_closed_form(name: str, error: float, expected: float) -> None:
@@ -134,3 +140,25 @@ def test_the_bend_of_charbonnier_can_be_set() -> None:
 def test_a_bend_that_has_no_slope_is_refused(eps: float) -> None:
     with pytest.raises(UsageError, match=r"loss\.charbonnier\.eps"):
         loss("charbonnier", torch.zeros(1, 3, 2, 2), torch.zeros(1, 3, 2, 2), eps=eps)
+
+
+def test_every_picture_counts_by_its_decibels() -> None:
+    exact = errors(1.0).reshape(2, -1) * [[0.02], [0.2]]  # one picture blurred mildly, one heavily
+    restored, sharp = pictures(exact)
+    found = loss("psnr", restored, sharp)
+    mse = np.square(exact).mean(axis=1)
+    assert found.item() == pytest.approx((10 * np.log10(1 + mse / 1e-4)).mean(), rel=1e-6)
+    (slope,) = torch.autograd.grad(found, restored)
+    expected = 10 / math.log(10) * exact / (exact.shape[1] * (mse + 1e-4))[:, None]
+    np.testing.assert_allclose(slope.numpy().reshape(2, -1), expected, rtol=1e-5)
+    signed = loss("psnr", 2 * restored - 1, 2 * sharp - 1, values="signed")
+    assert signed.item() == pytest.approx(found.item(), rel=1e-5)
+    assert loss("psnr", restored, sharp, floor=1e-12).item() == pytest.approx(
+        120 + 10 * np.log10(mse).mean(), rel=1e-6
+    )
+
+
+@pytest.mark.parametrize("floor", [0.0, -1.0, math.nan, math.inf])
+def test_a_floor_that_is_none_is_refused(floor: float) -> None:
+    with pytest.raises(UsageError, match=r"loss\.psnr\.floor"):
+        loss("psnr", torch.zeros(1, 3, 2, 2), torch.zeros(1, 3, 2, 2), floor=floor)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from deblur_cli.host.inspection import winners
+
 COLUMNS = 80
 
 
@@ -18,7 +20,7 @@ def test_models_lists_every_model_within_80_columns(run) -> None:
     assert "rednet30" in listed.out
     assert "1.08M" in listed.out
     assert all(len(line) <= COLUMNS for line in listed.out.splitlines())
-    assert listed.err == ""
+    assert listed.err.splitlines() == [f"-m {alias} is {weights}" for alias, weights in winners().items()]
 
 
 def test_models_as_json_holds_what_a_machine_needs(run) -> None:
@@ -37,11 +39,11 @@ def test_models_as_json_holds_what_a_machine_needs(run) -> None:
 def test_models_imports_nothing_heavy() -> None:
     code = (
         "import sys; from deblur_cli.cli.app import main; main(['models']);"
-        "print(*sorted({'torch', 'numpy', 'cv2', 'PIL', 'skimage'} & set(sys.modules)), file=sys.stderr)"
+        "print('heavy:', *sorted({'torch', 'numpy', 'cv2', 'PIL', 'skimage'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "rednet30" in done.stdout
-    assert done.stderr.strip() == ""
+    assert done.stdout.splitlines()[-1] == "heavy:"
 
 
 def test_models_show_tells_all_about_one(run) -> None:
@@ -69,7 +71,7 @@ def test_plugins_lists_what_each_brings(run) -> None:
 def test_a_sound_plugin_passes_its_check(run) -> None:
     checked = run("plugins", "check", "losses")
     assert checked.code == 0
-    assert checked.out.strip() == "losses: everything holds (5 losses)"
+    assert checked.out.strip() == "losses: everything holds (6 losses)"
     assert run("plugins", "check", "lossses").code == 4
     assert run("plugins", "check", "losses", env={"DEBLUR_PLUGINS_DISABLE": "losses"}).code == 4
 

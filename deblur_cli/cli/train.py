@@ -137,7 +137,7 @@ def train(
         typer.Option(
             "--dtype",
             metavar="auto|float32|bfloat16|float16|float64",
-            help="Precision of the convolutions; parameters stay float32. auto takes bfloat16 where the hardware has it, float16 needs CUDA, float64 is for tests.",
+            help="Precision of the convolutions; parameters stay float32. auto takes bfloat16 where it is faster, float16 needs CUDA, float64 is for tests.",
         ),
     ] = "auto",
     cache: Annotated[

@@ -11,6 +11,12 @@ _CHARBONNIER = Loss(
     build="deblur_cli.losses.pixel:charbonnier",
     options={"eps": Option(type=float, default=1e-3, help="error below which it is like a mean square, > 0")},
 )
+_PSNR = Loss(
+    name="psnr",
+    summary="mean over the pictures of 10 log10(1 + mse / floor), in dB: mild blur counts as much as heavy",
+    build="deblur_cli.losses.pixel:psnr",
+    options={"floor": Option(type=float, default=1e-4, help="mean squared error that is good enough, > 0")},
+)
 _PERCEPTUAL = Loss(
     name="perceptual",
     summary="mean squared error of the features that VGG19 or VGG16 finds (block 3, third convolution)",
@@ -47,5 +53,6 @@ def deblur_losses() -> Iterable[Loss]:
             name="logcosh", summary="mean log cosh of the error", function="deblur_cli.losses.pixel:logcosh"
         ),
         _CHARBONNIER,
+        _PSNR,
         _PERCEPTUAL,
     )

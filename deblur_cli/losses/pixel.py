@@ -1,4 +1,4 @@
-"""Pixel losses: (restored, sharp), both (B, C, H, W) of any range -> scalar, the mean over all elements.
+"""Pixel losses: (restored, sharp), both (B, C, H, W) of any range -> scalar, the mean over all elements; psnr's of each picture.
 
 Pictures in half precision are compared in float32: a mean of many small numbers needs the digits.
 """
@@ -43,6 +43,27 @@ def charbonnier(*, values: Values, eps: float) -> Callable[[Tensor, Tensor], Ten
 
     def loss(restored: Tensor, sharp: Tensor) -> Tensor:
         return (_error(restored, sharp).square() + eps * eps).sqrt().mean()
+
+    return loss
+
+
+def psnr(*, values: Values, floor: float) -> Callable[[Tensor, Tensor], Tensor]:
+    """Mean over the pictures of 10 log10(1 + mse / floor), with mse on a scale of [0, 1]: what each lacks, in dB, of the floor's PSNR.
+
+    A mean of errors is made by the most blurred pictures; in dB all count alike, as where gains are reported (L. Chen et al.,
+    "Simple Baselines for Image Restoration", ECCV 2022, train on PSNR). Far below the floor its slope is that of mse again,
+    without which one sharp picture would outweigh all others.
+
+    Raises UsageError unless floor > 0.
+    """
+    if not 0 < floor < math.inf:
+        raise UsageError(f"loss.psnr.floor is {floor}; it must be a number > 0")
+
+    span = 2 if values is Values.SIGNED else 1
+
+    def loss(restored: Tensor, sharp: Tensor) -> Tensor:
+        mse = _error(restored, sharp).square().mean(dim=(1, 2, 3)) / span**2
+        return 10 / math.log(10) * torch.log1p(mse / floor).mean()
 
     return loss
 
