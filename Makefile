@@ -1,7 +1,7 @@
 # make demo    install, then blur and restore two photographs           make test     every check
 # make bench   ratios against the bare operations                        make soak     the tests with many more examples
 # make system  system packages (apt-get)                                 make picture  the README's picture, made anew
-# make docs    docs/models.md and its drawings, from the declarations     make clean    remove what make made
+# make docs    models.md, results.md and the tables of scores           make clean    remove what make made
 # make photo-scores, photo-sheets   MODELS on all that weights for photographs are validated on: tables, pictures
 #
 # Everything lives in .venv. Once installed, nothing here needs a network. Choose another Python with PYTHON=...,
@@ -38,6 +38,7 @@ picture: $(VENV)/installed
 
 docs: $(VENV)/installed
 	$(BIN)/python docs/generate.py
+	$(BIN)/deblur results weights/records/reports --runs weights/runs --page docs/results.md > /dev/null
 
 # What photographs may have: real motion, each blur on sharp pictures, none at all, noise and JPEG beside the blur. The
 # pictures lie below DEBLUR_DATA. ARGS are options of deblur eval, such as --limit 2.

@@ -1,6 +1,7 @@
 """`deblur results`: tables, CSV files and plots of the evaluations that --record kept."""
 
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -71,6 +72,24 @@ def results(
             show_default=False,
         ),
     ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            "--page",
+            metavar="FILE",
+            help="Write a page of what reports print beside it, with the commands that make it again. What stands outside its marks is kept.",
+            show_default=False,
+        ),
+    ] = None,
+    runs: Annotated[
+        Path | None,
+        typer.Option(
+            "--runs",
+            metavar="FOLDER",
+            help="With --page: where the runs of the models are, by their names, such as unet16.cifar10.",
+            show_default=False,
+        ),
+    ] = None,
     plot: Annotated[
         Path | None,
         typer.Option(
@@ -106,6 +125,8 @@ def results(
         deblur results records/ --metrics psnr ssim --latex tables.tex --plot scores.pdf
 
         deblur results records/ --plot sigma.png --against sigma
+
+        deblur results records/ --page results.md
     """
     from deblur_cli.cli.show_table import show_tables
     from deblur_cli.evaluation.result_tables import result_tables
@@ -115,7 +136,7 @@ def results(
     from deblur_cli.evaluation.tables import write_table
     from deblur_cli.evaluation.typeset import as_latex, as_markdown
     from deblur_cli.host.manager import Host
-    from deblur_cli.pictures import require_folder, require_writable
+    from deblur_cli.pictures import atomic_write, require_folder, require_writable
     from deblur_cli.pictures.plotting import FORMATS
 
     if against not in (*Cost, _SIGMA):
@@ -134,6 +155,8 @@ def results(
     ]
     if len(on_stdout) > 1:
         raise UsageError(f"{' and '.join(on_stdout)} cannot share stdout; name files for all but one")
+    if runs is not None and page is None:
+        raise UsageError("--runs is for --page, which is not asked for")
     paths = records or [Path("records")]
     found, unusable = read_records(paths)
     for item in unusable:
@@ -155,18 +178,24 @@ def results(
     sets = by_data(kept)
     files = {} if output is None else {output / f"{name}.csv": same for name, same in sets.items()}
     targets = [*files, *(path for path in (markdown, latex, plot) if path is not None and path != _STDOUT)]
-    _require_free(targets, {os.path.realpath(item.path) for item in found}, overwrite=overwrite)
+    _require_free(targets, {os.path.realpath(item.path) for item in found}, overwrite=overwrite, page=page)
+    if page is not None:
+        targets.append(page)
     if output is not None:
         require_folder(output)
     for target in targets:
         require_writable(target)
     tables = list(result_tables(kept, Host.discover().metrics, chosen=metrics or (), deviations=deviations))
+    paged = None if page is None else _paged(page, kept, paths, runs)
     if plot is not None:  # first: it may find nothing to draw
         _draw(kept, plot, metrics or (), against=against, format=format, overwrite=overwrite)
     for target, same in files.items():
         write_table(target, flat_rows(same))
     _write(markdown, tables, as_markdown)
     _write(latex, tables, as_latex)
+    if page is not None and paged is not None:
+        with atomic_write(page) as part:
+            part.write_text(paged, encoding="utf-8")
     if json:
         for row in flat_rows(kept):
             console.json_line(row)
@@ -184,18 +213,44 @@ def _require_measured(chosen: Sequence[str], known: Sequence[str]) -> None:
             raise UsageError(f"--metrics {name}: no record has it; they have {', '.join(known)}{swallowed}")
 
 
-def _require_free(targets: Sequence[Path], inputs: set[str], *, overwrite: bool) -> None:
-    """None is a record or another output, and none exists unless it may be replaced."""
+def _require_free(targets: Sequence[Path], inputs: set[str], *, overwrite: bool, page: Path | None) -> None:
+    """None is a record or another output, and none exists unless it may be replaced, as a page always may in part."""
     met: set[str] = set()
-    for target in targets:
+    for target in [*targets, *([page] if page else [])]:
         place = os.path.realpath(target)
         if place in inputs:
             raise UsageError(f"{target} is one of the records; choose another name")
         if place in met:
             raise UsageError(f"{target} is named for two outputs; give each its own")
         met.add(place)
-        if target.exists() and not overwrite:
+        if target.exists() and not overwrite and target is not page:
             raise UsageError(f"{target} exists already; replace it with --overwrite, or choose another name")
+
+
+def _paged(page: Path, records: "Sequence[Record]", paths: Sequence[Path], runs: Path | None) -> str:
+    """The text of the page, with what stood outside its marks."""
+    from deblur_cli.evaluation.results_page import results_page, with_page
+    from deblur_cli.host.manager import Host
+
+    if runs is not None and not runs.is_dir():
+        raise UsageError(f"--runs {runs}: there is no such folder")
+    try:
+        before = page.read_text(encoding="utf-8") if page.exists() else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise PictureError(f"cannot read {page}, whose own text would be kept: {error}") from error
+    host = Host.discover()
+    command = [
+        "deblur",
+        "results",
+        *map(str, paths),
+        *(["--runs", str(runs)] if runs else []),
+        "--page",
+        str(page),
+    ]
+    made = results_page(
+        records, models=host.models, metrics=host.metrics, runs=runs, command=shlex.join(command)
+    )
+    return with_page(before, made)
 
 
 def _write(target: Path | None, tables: "Sequence[Table]", form: "Callable[[Table], str]") -> None:
