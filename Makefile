@@ -39,6 +39,7 @@ picture: $(VENV)/installed
 docs: $(VENV)/installed
 	$(BIN)/python docs/generate.py
 	$(BIN)/deblur results weights/records/reports --runs weights/runs --page docs/results.md > /dev/null
+	$(BIN)/python docs/result_pictures.py
 
 # What photographs may have: real motion, each blur on sharp pictures, none at all, noise and JPEG beside the blur. The
 # pictures lie below DEBLUR_DATA. ARGS are options of deblur eval, such as --limit 2.

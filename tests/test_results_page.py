@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from evaluation_records import record
+from PIL import Image
 
 from deblur_cli.evaluation.protocols import PROTOCOLS
 from deblur_cli.host.manager import Host
@@ -173,3 +174,12 @@ def test_records_of_released_weights_are_of_the_weights_here() -> None:
     for item in kept:
         assert item["failed"] == 0
         assert item["weights_sha256"] == released[item["model"]]
+
+
+def test_each_network_has_its_picture_which_is_of_the_weights_here() -> None:
+    text = (ROOT / "docs" / "results.md").read_text()
+    for path in (ROOT / "weights" / "records" / "reports").glob("*.json"):
+        item = json.loads(path.read_text())
+        assert f"(images/results/{item['model']}.png)" in text
+        with Image.open(ROOT / "docs" / "images" / "results" / f"{item['model']}.png") as picture:
+            assert picture.info["weights"] == item["weights_sha256"]
