@@ -35,14 +35,14 @@ _FIRST = ("psnr", "ssim", "mse", "mae")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A training, as its folder tells it.
+    """A training with those that it went on from, as its folder tells it.
 
-    command : that began it
-    minutes : it took, with those before that it went on from
-    machine : device, precision, threads
+    commands : the first training's first
+    minutes : of all
+    machine : device, precision, threads of the last
     """
 
-    command: tuple[str, ...]
+    commands: tuple[str, ...]
     minutes: float
     machine: str
 
@@ -69,7 +69,7 @@ def read_run(folder: Path) -> Run | None:
         about = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
             seconds = max(float(row["seconds"]) for row in csv.DictReader(file))
-        command, environment = tuple(map(str, about["command"])), about["environment"]
+        command, environment = shlex.join(map(str, about["command"])), about["environment"]
         threads = environment["threads"] * environment.get("processes", 1)
         machine = f"{environment['device']}, {environment['dtype']}, {threads} thread{'s' * (threads > 1)}"
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -77,7 +77,11 @@ def read_run(folder: Path) -> Run | None:
             f"run.json and metrics.csv in {folder} are not those of a training: {error}"
         ) from error
     before = read_run(folder / "begun")
-    return Run(command=command, minutes=seconds / 60 + (before.minutes if before else 0), machine=machine)
+    return Run(
+        commands=(*(before.commands if before else ()), command),
+        minutes=(before.minutes if before else 0) + seconds / 60,
+        machine=machine,
+    )
 
 
 def results_page(
@@ -154,9 +158,8 @@ def _missing(protocol: Protocol, model: Model, reported: Reported) -> _Entry:
     train = ["deblur", "train", "--data", protocol.data]
     train += ["--preset", protocol.preset] if protocol.preset else []
     train += ["-m", model.name, "--recipe", "fast", "-o", run]
-    train += (
-        ["--set", *(f"model.{name}={value}" for name, value in reported.options.items())] if options else []
-    )
+    settings = [f"model.{name}={value}" for name, value in reported.options.items()]
+    train += ["--set", *settings] if settings else []
     measure = ["deblur", "eval", "--protocol", protocol.name, "-m", run]
     return _Entry(
         label=f"{model.name} ({options})" if options else model.name,
@@ -175,15 +178,20 @@ def _missing(protocol: Protocol, model: Model, reported: Reported) -> _Entry:
 def _measured(record: Record, label: str, runs: Path | None) -> _Entry:
     name = record["model"].partition(",")[0]
     run = read_run(runs / name) if runs is not None and "/" not in name else None
-    asked = record["protocol"].get("name") or record["protocol"]["data"]
-    option = "--protocol" if record["protocol"].get("name") else "--data"
-    measure = shlex.join(["deblur", "eval", option, asked, "-m", name])
+    protocol = record["protocol"]
+    measure = ["deblur", "eval"]
+    measure += ["--protocol", protocol["name"]] if protocol.get("name") else ["--data", protocol["data"]]
+    measure += ["-m", name]
+    measure += (
+        ["--limit", str(protocol["pairs"])] if protocol.get("pairs") != protocol.get("available") else []
+    )
+    measure += ["--dtype", record["run"]["dtype"]] if record.get("run", {}).get("dtype") else []
     return _Entry(
         label=label,
         record=record,
         printed=record.get("reported") or {},
         run=run,
-        commands=(shlex.join(run.command), measure) if run else (measure,),
+        commands=(*(run.commands if run else ()), shlex.join(measure)),
     )
 
 
