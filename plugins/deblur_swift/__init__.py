@@ -81,7 +81,7 @@ MODELS = (
             Weights(
                 tag="photo",
                 file="swift.photo.safetensors",
-                sha256="b83a7243dbfc489190f127a3865433071c8627947d1f6d18f2227c02cbea62eb",
+                sha256="b212cc3377273f49a49e6b6064ff0b4d23149bbed2fe223800bb128edb56608a",
             ),
         ),
         tiny={"width": 8, "levels": 2, "blocks": 1, "middle": 1},
