@@ -43,5 +43,6 @@ class SelfAttention(nn.Module):
 
 def _attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """(B, K, M), (B, K, N), (B, C, N) -> (B, C, M)"""
-    weights = torch.softmax(queries.transpose(1, 2) @ keys, dim=2, dtype=torch.float32)  # (B, M, N)
+    likeness = queries.transpose(1, 2) @ keys  # (B, M, N)
+    weights = torch.softmax(likeness, dim=2, dtype=torch.promote_types(likeness.dtype, torch.float32))
     return (weights.to(values.dtype) @ values.transpose(1, 2)).transpose(1, 2)
