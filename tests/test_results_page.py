@@ -135,6 +135,8 @@ def test_words_of_ones_own_are_kept(run: Callable[..., Any], kept: Path) -> None
         (("--page", "records/a.json"), 2, "is one of the records"),
         (("--page", "page.md", "--markdown", "page.md"), 2, "two outputs"),
         (("--page", "broken.md"), 1, "broken.md"),
+        (("--page", "cut.md"), 2, "--page cut.md: its mark"),
+        (("--page", "-"), 2, "--page needs the name of a file"),
         (("--page", "page.md", "--runs", "bad"), 1, "bad/unet16.cifar10 are not those of a training"),
     ],
 )
@@ -142,12 +144,14 @@ def test_what_cannot_be_is_said_in_a_line(
     run: Callable[..., Any], kept: Path, words: tuple[str, ...], code: int, said: str
 ) -> None:
     (kept / "broken.md").write_bytes(b"\xff\xfe\x00")
+    (kept / "cut.md").write_text("<!-- deblur results -->\nMine.\n")
     shutil.copytree(kept / "runs", kept / "bad")
     (kept / "bad" / "unet16.cifar10" / "run.json").write_text("{}")
     done = run("results", "records", *words)
     assert done.code == code
     assert said in done.err
     assert not (kept / "page.md").exists()
+    assert (kept / "cut.md").read_text().endswith("Mine.\n")
 
 
 def test_the_page_of_this_project_is_what_its_records_say(

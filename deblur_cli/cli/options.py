@@ -15,7 +15,7 @@ def complete_models(incomplete: str) -> list[tuple[str, str]]:
 
     try:
         models = Host.discover().models
-        found = [(alias, weights) for alias, weights in winners().items()]
+        found = list(winners().items())
     except Exception:  # a completion must never print a traceback into the user's prompt
         return []
     for name, model in sorted(models.items()):

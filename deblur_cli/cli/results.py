@@ -157,6 +157,8 @@ def results(
         raise UsageError(f"{' and '.join(on_stdout)} cannot share stdout; name files for all but one")
     if runs is not None and page is None:
         raise UsageError("--runs is for --page, which is not asked for")
+    if page == _STDOUT:
+        raise UsageError("--page needs the name of a file, whose own words it keeps")
     paths = records or [Path("records")]
     found, unusable = read_records(paths)
     for item in unusable:
@@ -250,7 +252,10 @@ def _paged(page: Path, records: "Sequence[Record]", paths: Sequence[Path], runs:
     made = results_page(
         records, models=host.models, metrics=host.metrics, runs=runs, command=shlex.join(command)
     )
-    return with_page(before, made)
+    try:
+        return with_page(before, made)
+    except UsageError as error:
+        raise UsageError(f"--page {page}: {error}") from error
 
 
 def _write(target: Path | None, tables: "Sequence[Table]", form: "Callable[[Table], str]") -> None:

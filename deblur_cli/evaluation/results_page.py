@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deblur_cli.errors import PictureError
+from deblur_cli.errors import PictureError, UsageError
 from deblur_cli.evaluation.breakdown import sigma_table
 from deblur_cli.evaluation.protocols import PROTOCOLS, Protocol
 from deblur_cli.evaluation.score_tables import (
@@ -127,9 +127,16 @@ def results_page(
 
 
 def with_page(text: str, page: str) -> str:
-    """A text with the page between its marks. Without marks the page comes last, without any text below a heading."""
+    """A text with the page between its marks. Without marks the page comes last, without any text below a heading.
+
+    Raises UsageError where the second mark is missing, since what follows the page could not be told from it.
+    """
     before, found, rest = text.partition(BEGIN)
-    after = rest.partition(END)[2]
+    _, ended, after = rest.partition(END)
+    if found and not ended:
+        raise UsageError(
+            f"its mark {BEGIN.strip()} has no {END.strip()} below; put that line where the page ends"
+        )
     if not found:
         before = f"{text.rstrip()}\n\n" if text.strip() else HEAD
     return f"{before}{BEGIN}\n{page}\n{END}{after}"

@@ -63,7 +63,8 @@ def pick_device(name: str) -> torch.device:
 def pick_precision(name: str, *, device: torch.device) -> Precision:
     """The precision that `--dtype` names: auto, float32, bfloat16 or float16.
 
-    "auto" takes bfloat16 where it is the faster one (AMX or SVE on a CPU, Ampere or newer of CUDA), else float32. Raises UsageError for another name.
+    "auto" takes bfloat16 where it is the faster one (AMX or SVE on a CPU, Ampere or newer of CUDA), else float32. Raises
+    UsageError for another name.
     """
     if name == "auto":
         return Precision(dtype=torch.bfloat16 if has_fast_bfloat16(device) else torch.float32, chosen=True)
