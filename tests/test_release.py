@@ -16,6 +16,21 @@ from deblur_cli.host.inspection import released_path
 from deblur_cli.host.manager import Host
 from deblur_cli.weights import read_header, read_tensors, write_weights
 
+METRICS = ("psnr", "ssim", "mse", "mae")
+
+
+def _of_no_time(record: dict) -> dict:
+    """What of a record is the same whenever and however fast it is made, whatever the weights are called."""
+    times = (
+        "model",
+        "created",
+        "seconds_per_picture",
+        "seconds_end_to_end",
+        "metric_seconds",
+        "peak_memory_bytes",
+    )
+    return {name: value for name, value in record.items() if name not in times}
+
 
 @pytest.fixture
 def pairs_folder(tmp_path: Path, photo: np.ndarray) -> Path:
@@ -56,16 +71,21 @@ def test_a_release_is_measured_under_protocols(
     monkeypatch.setenv("DEBLUR_DATA", str(tmp_path / "data"))
     names = ("kodak-gaussian", "kodak-identity")
     words = ("--tag", "mine", "--licence", "CC0", "-o", "out")
-    done = run("release", rednet_weights, "--protocol", *names, *words)
+    done = run("release", rednet_weights, "--protocol", *names, "--record", "records", *words)
     assert done.code == 0, done.err
     weights = tmp_path / "out" / "rednet30.mine.safetensors"
-    ran = run("eval", "--protocol", *names, "-m", weights, "--json", "--dtype", "float32")
+    ran = run(
+        "eval", "--protocol", *names, "-m", weights, "--json", "--dtype", "float32", "--metrics", *METRICS
+    )
     scores = read_header(weights).scores
     assert [score["data"] for score in scores] == list(names)
     for score, found in zip(scores, ran.json(), strict=True):
         assert score["protocol"] == found["protocol"]["hash"]
         assert score["pairs_sha256"] == found["pairs_sha256"]
         assert score["restored"]["psnr"] == pytest.approx(found["restored"]["psnr"], abs=1e-6)
+    kept = [json.loads(path.read_text()) for path in sorted((tmp_path / "records").iterdir())]
+    assert [record["model"] for record in kept] == ["rednet30.mine"] * 2
+    assert list(map(_of_no_time, kept)) == list(map(_of_no_time, ran.json()))
     card = weights.with_suffix(".md").read_text()
     assert f"| kodak-identity | test | 1 | identical → {scores[1]['restored']['psnr']:.2f} |" in card
     assert run("release", rednet_weights, "--protocol", "kodak-gausian", *words).code == 2

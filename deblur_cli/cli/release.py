@@ -72,6 +72,15 @@ def release(
             show_default=False,
         ),
     ] = "",
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            "--record",
+            metavar="FOLDER",
+            help="Keep a record of each protocol, for deblur results, as deblur eval makes it of the released file.",
+            show_default=False,
+        ),
+    ] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where file and card go.")
     ] = Path("weights"),
@@ -125,6 +134,7 @@ def release(
             licence=licence,
             credits=credit or [],
             limits=limits,
+            records=record,
             host=host,
             limit=limit,
             overwrite=overwrite,

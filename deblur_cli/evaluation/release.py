@@ -16,11 +16,12 @@ from deblur_cli.evaluation.evaluate import AS_THEY_ARE, evaluate_models
 from deblur_cli.evaluation.measures import build_measures
 from deblur_cli.evaluation.opening import open_protocol
 from deblur_cli.evaluation.protocols import Conditions, Protocol, bind
+from deblur_cli.evaluation.record_files import make_record, write_record
 from deblur_cli.evaluation.records import Evaluation, Progress
 from deblur_cli.host.checks import DeclarationError, require_name
 from deblur_cli.host.declarations import Metric
 from deblur_cli.host.manager import Host
-from deblur_cli.pictures.atomic import atomic_write
+from deblur_cli.pictures.atomic import atomic_write, require_folder
 from deblur_cli.restore.restorer import Restorer
 from deblur_cli.training.feeding.material import open_material
 from deblur_cli.training.recording.run_folder import RunFolder
@@ -41,6 +42,14 @@ MAX_FILE_BYTES = 16_000_000
 METRICS = ("psnr", "ssim", "mse", "mae")
 SAMPLE_PIXELS = 1 << 20
 """Of each data set, on which weights in float16 are compared with those in float32; at least one picture."""
+AS_USUAL = {
+    "tile": "auto",
+    "overlap": None,
+    "statistics": "auto",
+    "max_memory": None,
+    "strength": 1.0,
+    "workers": 1,
+}
 CONDITIONS = (
     "whole pictures, RGB, float32, exact tiles, output clipped to [0, 1] and not rounded, no border cut"
 )
@@ -59,6 +68,7 @@ def release(
     credits: Sequence[str] = (),
     limits: str = "",
     host: Host,
+    records: Path | None = None,
     limit: int | None = None,
     overwrite: bool = False,
     progress: Callable[[str], None] = lambda message: None,
@@ -76,6 +86,7 @@ def release(
     preset : how the data are prepared, None as they say themselves
     licence : of the weights; None = that of the data sets it was trained on, where they have one in common
     credits : whom to; none = whom the data sets name
+    records : folder that gets a record of each protocol, as `deblur eval` would make it of the released file
     limit : pictures a set, None for all
     progress, pictures : told what is done now, and after each picture of a set
     overwrite : replace file and card of an earlier release
@@ -103,6 +114,8 @@ def release(
             raise UsageError(
                 f"{path} exists already; replace it with --overwrite, or choose another --tag or -o"
             )
+    if records is not None:
+        require_folder(records)  # found out now, not when all is measured
     metrics = [host.metric(name) for name in METRICS]
     sets = [(name, split, open_pairs(host, name, split=split, preset=preset)) for name, split in data]
     tasks = [
@@ -116,7 +129,7 @@ def release(
     loss_db = _psnr(source, tensors, sample, metrics) - _psnr(source, halves, sample, metrics)
     stored, dtype = (halves, "float16") if loss_db < MAX_HALF_LOSS_DB else (tensors, "float32")
     restorer = _restorer(source, stored)
-    scores = []
+    evaluations = []
     for pairs, conditions in tasks:
         label = conditions.protocol.name or conditions.about()
         progress(f"measuring {label}")
@@ -128,7 +141,7 @@ def release(
             raise PictureError(
                 f"{label}: {len(found.failures)} pictures failed, first {first.name}: {first.error}; nothing was released"
             )
-        scores.append(_score(found, conditions))
+        evaluations.append((found, conditions))
     header = replace(
         header,
         training_data=trained_on,
@@ -136,9 +149,18 @@ def release(
         licence=licence,
         credits=tuple(credits) or _credits_of(host, trained_on),
         limits=limits,
-        scores=tuple(scores),
+        scores=tuple(_score(found, conditions) for found, conditions in evaluations),
     )
-    return _write(target, stored, header, source)
+    _write(target, stored, header, source)
+    if records is not None:
+        released = resolve(host, "", weights=target)
+        for found, conditions in evaluations:
+            if conditions.protocol.name:
+                made = make_record(
+                    found, conditions, source=released, restorer=restorer, settings=AS_USUAL, options={}
+                )
+                write_record(records, {**made, "model": target.stem})
+    return target
 
 
 def _first(pairs: Sequence[Pair]) -> Sequence[Pair]:
@@ -186,7 +208,7 @@ def _credits_of(host: Host, trained_on: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, credits)))
 
 
-def _write(path: Path, tensors: Mapping[str, Tensor], header: Header, source: Source) -> Path:
+def _write(path: Path, tensors: Mapping[str, Tensor], header: Header, source: Source) -> None:
     size = sum(value.nbytes for value in tensors.values())
     if size > MAX_FILE_BYTES:
         raise UsageError(
@@ -199,7 +221,6 @@ def _write(path: Path, tensors: Mapping[str, Tensor], header: Header, source: So
         part.write_text(
             card_text(path, header, parameters=parameters, source=source.model.source), encoding="utf-8"
         )
-    return path
 
 
 def _floating(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
