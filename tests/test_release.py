@@ -23,6 +23,7 @@ def _of_no_time(record: dict) -> dict:
     """What of a record is the same whenever and however fast it is made, whatever the weights are called."""
     times = (
         "model",
+        "tag",
         "created",
         "seconds_per_picture",
         "seconds_end_to_end",
@@ -84,7 +85,7 @@ def test_a_release_is_measured_under_protocols(
         assert score["pairs_sha256"] == found["pairs_sha256"]
         assert score["restored"]["psnr"] == pytest.approx(found["restored"]["psnr"], abs=1e-6)
     kept = [json.loads(path.read_text()) for path in sorted((tmp_path / "records").iterdir())]
-    assert [record["model"] for record in kept] == ["rednet30.mine"] * 2
+    assert [(record["model"], record["tag"]) for record in kept] == [("rednet30.mine", "mine")] * 2
     assert list(map(_of_no_time, kept)) == list(map(_of_no_time, ran.json()))
     card = weights.with_suffix(".md").read_text()
     assert f"| kodak-identity | test | 1 | identical → {scores[1]['restored']['psnr']:.2f} |" in card

@@ -159,7 +159,7 @@ def release(
                 made = make_record(
                     found, conditions, source=released, restorer=restorer, settings=AS_USUAL, options={}
                 )
-                write_record(records, {**made, "model": target.stem})
+                write_record(records, {**made, "model": target.stem, "tag": tag})
     return target
 
 
