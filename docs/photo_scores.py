@@ -42,7 +42,7 @@ def table(kept: Sequence[Record], protocols: Sequence[str]) -> str:
     """Rows are protocols, columns models: PSNR in dB and SSIM of the blurred pictures, and what restoring changes."""
     models = sorted({record["model"] for record in kept})
     cells = {(record["protocol"]["name"], record["model"]): record for record in kept}
-    lines = ["| | blurred | " + " | ".join(model.partition(",")[0] for model in models) + " |"]
+    lines = ["| | blurred | " + " | ".join(models) + " |"]
     lines.append("| --- | --- |" + " --- |" * len(models))
     for protocol in protocols:
         first = cells[protocol, models[0]]
