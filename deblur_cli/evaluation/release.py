@@ -50,6 +50,7 @@ AS_USUAL = {
     "strength": 1.0,
     "workers": 1,
 }
+"""How a release is measured, in the words in which `deblur eval` records it."""
 CONDITIONS = (
     "whole pictures, RGB, float32, exact tiles, output clipped to [0, 1] and not rounded, no border cut"
 )
