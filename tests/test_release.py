@@ -16,7 +16,7 @@ from deblur_cli.host.inspection import released_path
 from deblur_cli.host.manager import Host
 from deblur_cli.weights import read_header, read_tensors, write_weights
 
-METRICS = ("psnr", "ssim", "mse", "mae")
+METRICS = ("psnr", "ssim", "mse", "mae", "logcosh")
 
 
 def _of_no_time(record: dict) -> dict:

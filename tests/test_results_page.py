@@ -57,12 +57,16 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )  # fmt: skip
     (tmp_path / "records").mkdir()
     (tmp_path / "records" / "a.json").write_text(json.dumps(made))
-    for place, seconds in (("runs/unet16.cifar10", 90 * 60), ("runs/unet16.cifar10/begun", 30 * 60)):
+    for place, seconds, init in (
+        ("runs/unet16.cifar10", 90 * 60, "./first"),
+        ("runs/unet16.cifar10/begun", 30 * 60, "unet16.photo"),
+    ):
         folder = tmp_path / place
         folder.mkdir(parents=True)
         environment = {"device": "cuda", "dtype": "bfloat16", "threads": 1, "processes": 2}
         command = ["deblur", "train", "-m", "unet16", "-o", f"{seconds} s"]
-        (folder / "run.json").write_text(json.dumps({"command": command, "environment": environment}))
+        about = {"command": command, "environment": environment, "run_is_of": {"init": init}}
+        (folder / "run.json").write_text(json.dumps(about))
         (folder / "metrics.csv").write_text(f"step,seconds\n100,5\n1500,{seconds}\n")
     return tmp_path
 
@@ -79,7 +83,8 @@ def test_ours_stand_beside_the_report_and_what_is_not_measured_says_how(
     assert measured["network"] == ["PSNR dB", "pooled dB", "SSIM", "MSE", "MAE", "LOGCOSH", "steps", "minutes", "trained on"]  # fmt: skip
     assert measured["blurred input"][:2] == ["24.85 (24.67, +0.18)", "24.50"]
     assert measured["unet16.cifar10"] == [
-        "31.50 (29.32, +2.18)", "26.75", "-", "0.001885 (0.002095, -0.000210)", "-", "-", "1,500", "120", "cuda, bfloat16, 2 threads",
+        "31.50 (29.32, +2.18)", "26.75", "-", "0.001885 (0.002095, -0.000210)", "-", "-", "3,000", "120",
+        "cuda, bfloat16, 2 threads; begun from unet16.photo",
     ]  # fmt: skip
     assert "unet16" not in measured, "what is measured is not open"
     assert measured["rednet30"][0] == "- (33.52)"

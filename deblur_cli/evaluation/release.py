@@ -39,7 +39,7 @@ from deblur_cli.weights.card import card_text
 
 MAX_HALF_LOSS_DB = 0.01
 MAX_FILE_BYTES = 16_000_000
-METRICS = ("psnr", "ssim", "mse", "mae")
+METRICS = ("psnr", "ssim", "mse", "mae", "logcosh")
 SAMPLE_PIXELS = 1 << 20
 """Of each data set, on which weights in float16 are compared with those in float32; at least one picture."""
 AS_USUAL = {

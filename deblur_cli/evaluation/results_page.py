@@ -38,13 +38,18 @@ class Run:
     """A training with those that it went on from, as its folder tells it.
 
     commands : the first training's first
-    minutes : of all
+    earlier_steps : of all but the last
+    steps, minutes : of all
     machine : device, precision, threads of the last
+    origin : the weights that the first began from; "" = none
     """
 
     commands: tuple[str, ...]
+    earlier_steps: int
+    steps: int
     minutes: float
     machine: str
+    origin: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,19 +73,25 @@ def read_run(folder: Path) -> Run | None:
     try:
         about = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
-            seconds = max(float(row["seconds"]) for row in csv.DictReader(file))
+            rows = list(csv.DictReader(file))
+        steps, seconds = max(int(row["step"]) for row in rows), max(float(row["seconds"]) for row in rows)
         command, environment = shlex.join(map(str, about["command"])), about["environment"]
         threads = environment["threads"] * environment.get("processes", 1)
         machine = f"{environment['device']}, {environment['dtype']}, {threads} thread{'s' * (threads > 1)}"
+        origin = about.get("run_is_of", {}).get("init") or ""
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PictureError(
             f"run.json and metrics.csv in {folder} are not those of a training: {error}"
         ) from error
     before = read_run(folder / "begun")
+    earlier_steps = before.steps if before else 0
     return Run(
         commands=(*(before.commands if before else ()), command),
+        earlier_steps=earlier_steps,
+        steps=earlier_steps + steps,
         minutes=(before.minutes if before else 0) + seconds / 60,
         machine=machine,
+        origin=before.origin if before else origin,
     )
 
 
@@ -278,10 +289,13 @@ def _scores(entry: _Entry, which: str, names: Sequence[str], metrics: Mapping[st
 
 
 def _training(entry: _Entry) -> tuple[Cell, Cell, Cell]:
-    """Steps, minutes, machine."""
+    """Steps, minutes, and on what, from which weights on."""
+    run = entry.run
     steps = entry.record.get("steps") if entry.record else None
+    if steps is not None and run is not None:
+        steps += run.earlier_steps
     return (
         Cell("-") if steps is None else Cell(f"{steps:,}", steps),
-        Cell("-") if entry.run is None else Cell(f"{entry.run.minutes:.0f}", entry.run.minutes),
-        Cell(entry.run.machine if entry.run else ""),
+        Cell("-") if run is None else Cell(f"{run.minutes:.0f}", run.minutes),
+        Cell("" if run is None else run.machine + f"; begun from {run.origin}" * bool(run.origin)),
     )
