@@ -14,6 +14,7 @@ from deblur_cli import (
     Recipe,
     Reported,
     Term,
+    Weights,
     hookimpl,
 )
 
@@ -76,6 +77,13 @@ MODELS = (
                 scores={"mse": 0.002102, "psnr": 27.6209, "ssim": 0.90904},
                 where="Dicosola, its results on CIFAR-10, with the digits of its project's evaluation files",
                 note="each evaluation draws its blur anew: the third digit is noise",
+            ),
+        ),
+        weights=(
+            Weights(
+                tag="cifar10",
+                file="eddensenet.cifar10.safetensors",
+                sha256="e04a138a6f6620c04703f7ff1a6a409867c5fd557c2711d3aa3e314e0811145a",
             ),
         ),
         tiny={"growth": 12, "layers": 2},

@@ -144,6 +144,11 @@ MODELS = (
                 file="rednet30.photo.safetensors",
                 sha256="bf55239c6765b088c3d8b65d4a3be2ddf3026a370cbf182e94a7d1bde0428158",
             ),
+            Weights(
+                tag="cifar10",
+                file="rednet30.cifar10.safetensors",
+                sha256="b7ed75ba43ecc8dbc30f61319d07bc61b13417e30e2c016c1241a6618f0cfa3a",
+            ),
         ),
         tiny={"depth": 2, "width": 8},
     ),

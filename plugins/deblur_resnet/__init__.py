@@ -2,7 +2,19 @@
 
 from collections.abc import Iterable
 
-from deblur_cli import Cosine, Facts, Geometry, Model, Optimizer, Option, Recipe, Reported, Term, hookimpl
+from deblur_cli import (
+    Cosine,
+    Facts,
+    Geometry,
+    Model,
+    Optimizer,
+    Option,
+    Recipe,
+    Reported,
+    Term,
+    Weights,
+    hookimpl,
+)
 
 API = 1
 
@@ -67,6 +79,13 @@ MODELS = (
         },
         recipes={"fast": FAST, "report": REPORT},
         reported=REPORTED,
+        weights=(
+            Weights(
+                tag="cifar10",
+                file="resnet16.cifar10.safetensors",
+                sha256="44c6282bdefd3105ff4bcba748f4b159675480b2263d879536408c630142a421",
+            ),
+        ),
         tiny={"width": 48},
     ),
 )

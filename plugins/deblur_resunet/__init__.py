@@ -14,6 +14,7 @@ from deblur_cli import (
     Recipe,
     Reported,
     Term,
+    Weights,
     hookimpl,
 )
 
@@ -49,7 +50,7 @@ def _geometry(options: Mapping[str, Any]) -> Geometry:
     return Geometry(multiple_of=4, halo=22 + 20 * options["blocks"])
 
 
-def _model(name: str, *, blocks: int, facts: Facts, scores: Mapping[str, float]) -> Model:
+def _model(name: str, *, blocks: int, facts: Facts, scores: Mapping[str, float], sha256: str) -> Model:
     return Model(
         name=name,
         summary=f"U-Net of 3 levels with {blocks} residual block{'s' * (blocks > 1)} each, batch norm and a sigmoid",
@@ -76,6 +77,7 @@ def _model(name: str, *, blocks: int, facts: Facts, scores: Mapping[str, float])
                 note="each evaluation draws its blur anew: the third digit is noise",
             ),
         ),
+        weights=(Weights(tag="cifar10", file=f"{name}.cifar10.safetensors", sha256=sha256),),
         tiny={"blocks": 1, "width": 8},
     )
 
@@ -86,12 +88,14 @@ MODELS = (
         blocks=1,
         facts=Facts(parameters=1_008_963, kmacs_per_pixel=204.5, bytes_per_pixel=940),
         scores={"mse": 0.001846, "psnr": 28.4919, "ssim": 0.93011},
+        sha256="f203f8066137f87b3e1661ef39c0e97b24ed8679784cfe8c7d2e255c19cb6728",
     ),
     _model(
         "resunet3",
         blocks=3,
         facts=Facts(parameters=1_969_987, kmacs_per_pixel=388.8, bytes_per_pixel=940),
         scores={"mse": 0.001612, "psnr": 29.0320, "ssim": 0.93553},
+        sha256="66426ca79b730c7096717f7cfdc15f5a2535de98d0af7adb8e4831b8f6e69591",
     ),
 )
 
