@@ -87,18 +87,21 @@ def test_as_json_each_network_says_what_it_declares(run) -> None:
 
 
 def test_weights_come_with_their_scores(run) -> None:
-    with safe_open(ROOT / "weights" / "rednet30.photo.safetensors", framework="pt") as file:
-        header = json.loads(file.metadata()["deblur"])
     (facts,) = run("models", "show", "rednet30", "--json").json()
-    (weights,) = facts["weights"]
-    assert weights["scores"] == header["scores"]
-    assert weights["licence"] == header["licence"] == "CC BY 4.0"
     page = words(run("models", "show", "rednet30").out)
-    for score in header["scores"]:
-        before, after = score["blurry"], score["restored"]
-        figures = f"PSNR {before['psnr']:.2f} -> {after['psnr']:.2f} dB, SSIM {before['ssim']:.4f} -> {after['ssim']:.4f}"
-        plural = "s" if score["pictures"] > 1 else ""
-        assert f"{score['data']} {score['split']}, {score['pictures']} picture{plural}: {figures}" in page
+    assert [weights["tag"] for weights in facts["weights"]] == ["photo", "cifar10"]
+    for weights, licence in zip(
+        facts["weights"], ("CC BY 4.0", "free for research; credit the report"), strict=True
+    ):
+        with safe_open(ROOT / "weights" / weights["file"], framework="pt") as file:
+            header = json.loads(file.metadata()["deblur"])
+        assert weights["scores"] == header["scores"] != []
+        assert weights["licence"] == header["licence"] == licence
+        for score in header["scores"]:
+            before, after = score["blurry"], score["restored"]
+            pictures = f"{score['pictures']:,} picture{'s' if score['pictures'] > 1 else ''}"
+            figures = f"PSNR {before['psnr']:.2f} -> {after['psnr']:.2f} dB, SSIM {before['ssim']:.4f} -> {after['ssim']:.4f}"
+            assert f"{score['data']} {score['split']}, {pictures}: {figures}" in page
 
 
 # The list

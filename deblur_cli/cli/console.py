@@ -134,12 +134,14 @@ def table(
     title: str | None = None,
     *,
     numbers: Sequence[bool] | None = None,
+    gives_way: str | None = None,
 ) -> None:
     """Print a table on stdout: ruled on a terminal, else aligned text that is never cut.
 
     Parameters
     ----------
     numbers : which columns are set to the right; None: those whose cells are all numbers
+    gives_way : the column whose cells take more lines where the terminal is narrow; None: the widest
     """
     from rich import box
     from rich.console import Console
@@ -159,7 +161,7 @@ def table(
             Text(column),
             justify="right" if to_the_right else "left",
             overflow="fold",
-            no_wrap=not on_terminal,
+            no_wrap=not on_terminal or gives_way not in (None, column),
         )
     for row in rows:
         drawn.add_row(

@@ -46,6 +46,7 @@ def list_models(
         console.table(
             ("MODEL", "PARAMS", "KMAC/PX", "STEP", "HALO", "WEIGHTS"),
             list(_rows(facts)),
+            gives_way="WEIGHTS",
         )
         for alias, weights in winners().items():
             console.note(f"-m {alias} is {weights}")
