@@ -173,6 +173,13 @@ MODELS = (
         },
         recipes={"fast": FAST_WGAN, "report": REPORT_WGAN},
         reported=REPORTED_WGAN,
+        weights=(
+            Weights(
+                tag="cifar10",
+                file="rednet30wgan.cifar10.safetensors",
+                sha256="2c622d97691b5d0aeaf0c244604ad2350fef04202d46f061650de896709ae4cc",
+            ),
+        ),
         tiny={"depth": 2, "width": 24},
     ),
 )
