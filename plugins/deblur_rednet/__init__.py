@@ -177,7 +177,7 @@ MODELS = (
             Weights(
                 tag="cifar10",
                 file="rednet30wgan.cifar10.safetensors",
-                sha256="2c622d97691b5d0aeaf0c244604ad2350fef04202d46f061650de896709ae4cc",
+                sha256="6d76f20fe517a93e41c67251c632f9a240cb598836c7dbccea087c4d7893648a",
             ),
         ),
         tiny={"depth": 2, "width": 24},
