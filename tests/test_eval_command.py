@@ -584,7 +584,7 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(run, identity, pairs
     other = {name: env[name] for name in ("DEBLUR_CACHE", *identity.env)}
     again = run(*words, env=other)
     assert again.code == 0, again.err
-    assert f"going on from {done} pictures" in again.err
+    assert f"going on from {done} {'picture' if done == 1 else 'pictures'} that" in again.err
     assert not list(kept.iterdir())
     fresh = run(*words, env=other)
     assert "going on" not in fresh.err

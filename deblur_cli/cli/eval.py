@@ -348,9 +348,8 @@ def _own(
 
 
 def _say_going_on(pictures: int) -> None:
-    console.note(
-        f"going on from {pictures} pictures that an interrupted evaluation left (--fresh begins anew)"
-    )
+    kept = "1 picture" if pictures == 1 else f"{pictures} pictures"
+    console.note(f"going on from {kept} that an interrupted evaluation left (--fresh begins anew)")
 
 
 def _show_protocols(*, json: bool) -> None:
