@@ -177,7 +177,7 @@ MODELS = (
             Weights(
                 tag="cifar10",
                 file="rednet30wgan.cifar10.safetensors",
-                sha256="6d76f20fe517a93e41c67251c632f9a240cb598836c7dbccea087c4d7893648a",
+                sha256="ef28a69b5521b40dbd97864d4aea6711a8e62f4b1ee353381bfa5d0a1af8e4a6",
             ),
         ),
         tiny={"depth": 2, "width": 24},
