@@ -177,7 +177,7 @@ MODELS = (
             Weights(
                 tag="cifar10",
                 file="rednet30wgan.cifar10.safetensors",
-                sha256="ef28a69b5521b40dbd97864d4aea6711a8e62f4b1ee353381bfa5d0a1af8e4a6",
+                sha256="84201bca4cf1ad67a983f0037e3813a86a649b87c7e0202d13d6a8f0635ecb81",
             ),
         ),
         tiny={"depth": 2, "width": 24},
