@@ -1,6 +1,9 @@
 """`deblur train --init`: training that starts from weights, be they released, a file or a run."""
 
 import csv
+import hashlib
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from scipy.ndimage import gaussian_filter
 
 import deblur_rednet
 from deblur_cli.host.manager import Host
-from deblur_cli.weights import Header, load_network, resolve, write_weights
+from deblur_cli.weights import Header, load_network, read_header, resolve, write_weights
 
 TINY = ("--set", "model.depth=2", "model.width=8", "batch_size=2", "patch=24")
 STILL = ("optimizer.lr=1e-12", "freeze_norm_after=0")
@@ -104,6 +107,30 @@ def test_a_resumed_fine_tuning_does_not_begin_again(train: Callable, run: Callab
     assert resumed.code == 0, resumed.err
     whole, parts = (load_file(tmp_path / name / "last/state.safetensors") for name in ("whole", "parts"))
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_weights_name_all_trainings_that_they_come_from(
+    train: Callable, run: Callable, tmp_path: Path
+) -> None:
+    even = ("schedule=constant", "freeze_norm_after=1")
+    assert train("-o", "first", *TINY, "loss.mae=1", steps=1).code == 0
+    assert train("--init", "first", "-o", "second", *TINY, steps=2).code == 0
+    assert train("--init", "second", "-o", "third", *TINY, *even, steps=3).code == 0
+    first, second = (
+        hashlib.sha256((tmp_path / name / "run.json").read_bytes()).hexdigest()
+        for name in ("first", "second")
+    )
+    shutil.rmtree(tmp_path / "second")  # a resumed run begins from nothing but itself
+    assert run("train", "--resume", "-o", "third", "--steps", "4").code == 0
+    header = read_header(tmp_path / "third/last/weights.safetensors")
+    assert [training.steps for training in header.trainings()] == [1, 2, 4]
+    assert [training.run for training in header.earlier] == [first, second]
+    assert ["mae" in training.recipe["loss"] for training in header.trainings()] == [True, False, False]
+    record = json.loads((tmp_path / "third/run.json").read_text())
+    (tmp_path / "third/run.json").write_text(json.dumps(record | {"earlier": [{"steps": "many"}]}))
+    done = run("train", "--resume", "-o", "third", "--steps", "5")
+    assert done.code == 2
+    assert "run.json is damaged (it has no usable steps)" in done.err
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from deblur_cli.host.manager import Host
 from deblur_cli.weights import read_header, read_tensors, write_weights
 
 METRICS = ("psnr", "ssim", "mse", "mae", "logcosh")
+SMALL = ("model.depth=2", "model.width=8", "batch_size=2", "patch=24")
 
 
 def _of_no_time(record: dict) -> dict:
@@ -165,8 +167,7 @@ def test_weights_that_give_no_numbers_are_not_released(
 def trained(pairs_folder: Path, run, tmp_path: Path) -> Path:
     """A run of one step with a loss of two parts, on one of the pairs; the other is held out."""
     words = ("-m", "rednet30", "--recipe", "report", "--steps", "1", "--device", "cpu", "-o", "mine")
-    settings = ("model.depth=2", "model.width=8", "batch_size=2", "patch=24", "loss.mae=0.5")
-    done = run("train", "--data", pairs_folder, *words, "--set", *settings)
+    done = run("train", "--data", pairs_folder, *words, "--set", *SMALL, "loss.mae=0.5")
     assert done.code == 0, done.err
     return tmp_path / "mine"
 
@@ -203,8 +204,7 @@ def test_a_card_names_the_spec_that_blurred(pairs_folder: Path, run, tmp_path: P
     sharp = tmp_path / "photos"
     shutil.copytree(pairs_folder / "sharp", sharp)
     words = ("--blur", "gaussian", "-m", "rednet30", "--steps", "1", "--device", "cpu", "-o", "mine")
-    settings = ("model.depth=2", "model.width=8", "batch_size=2", "patch=24")
-    done = run("train", "--data", sharp, *words, "--set", *settings)
+    done = run("train", "--data", sharp, *words, "--set", *SMALL)
     assert done.code == 0, done.err
     assert run("release", "mine", "--licence", "CC0", "-o", "out").code == 0
     header = read_header(tmp_path / "out" / "rednet30.photos.safetensors")
@@ -215,14 +215,48 @@ def test_a_card_names_the_spec_that_blurred(pairs_folder: Path, run, tmp_path: P
 
 
 def test_what_a_data_set_declares_need_not_be_typed(run, tmp_path: Path) -> None:
-    settings = ("model.depth=2", "model.width=8", "batch_size=2", "patch=24")
     words = ("train", "--data", "sample", "-m", "rednet30", "--steps", "1", "--device", "cpu", "-o", "mine")
-    assert run(*words, "--set", *settings).code == 0
+    assert run(*words, "--set", *SMALL).code == 0
     done = run("release", "mine", "--limit", "1", "-o", "out")
     assert done.code == 0, done.err
     header = read_header(tmp_path / "out" / "rednet30.sample.safetensors")
     declared = Host.discover().datasets["sample"]
     assert (header.licence, header.credits) == (declared.licence, (declared.credit,))
+
+
+def test_a_card_names_the_trainings_that_the_last_one_went_on_from(
+    trained: Path, run, tmp_path: Path
+) -> None:
+    words = ("train", "--data", "sample", "-m", "rednet30", "--recipe", "report", "--device", "cpu")
+    done = run(*words, "--init", "mine", "--steps", "2", "-o", "second", "--set", *SMALL, "batch_size=1")
+    assert done.code == 0, done.err
+    released = ("release", "second", "--data", "sample", "--limit", "1", "-o", "out")
+    done = run(*released)
+    assert done.code == 2  # the pairs of the first training have no licence that is known
+    assert "common to what they were trained on, sample, my-pairs" in done.err
+    assert run(*released, "--licence", "CC0").code == 0
+    card = (tmp_path / "out" / "rednet30.sample.md").read_text()
+    assert "| steps | 2, begun from weights of 1 |" in card
+    run_sha256 = hashlib.sha256((trained / "run.json").read_bytes()).hexdigest()
+    assert f"| my-pairs |  | 1 | `{run_sha256[:12]}` | `batch_size = 2`, `loss.mae = {{ " in card
+    assert str(tmp_path) not in card
+    assert str(tmp_path) not in str(read_header(tmp_path / "out" / "rednet30.sample.safetensors"))
+
+
+def test_the_weights_that_a_training_began_from_pass_their_licence_and_credits_on(
+    rednet_weights: Path, run, tmp_path: Path
+) -> None:
+    header = replace(read_header(rednet_weights), licence="Apache-2.0", credits=("A. Photographer",))
+    write_weights(tmp_path / "theirs.safetensors", read_tensors(rednet_weights), header)
+    words = ("train", "--data", "sample", "-m", "rednet30", "--steps", "1", "--device", "cpu", "-o", "mine")
+    assert run(*words, "--init", "theirs.safetensors", "--set", *SMALL).code == 0
+    done = run("release", "mine", "--limit", "1", "-o", "out")
+    assert done.code == 2
+    assert "trained on, sample, and what they began from" in done.err
+    assert run("release", "mine", "--limit", "1", "--licence", "Apache-2.0", "-o", "out").code == 0
+    declared = Host.discover().datasets["sample"]
+    found = read_header(tmp_path / "out" / "rednet30.sample.safetensors")
+    assert found.credits == ("A. Photographer", declared.credit)
 
 
 def test_what_is_not_known_must_be_said(

@@ -1,5 +1,6 @@
 """`deblur results --page`: ours beside what reports print, the commands, and the page of this project, which must not go stale."""
 
+import hashlib
 import json
 import re
 import shlex
@@ -14,6 +15,7 @@ from PIL import Image
 
 from deblur_cli.evaluation.protocols import PROTOCOLS
 from deblur_cli.host.manager import Host
+from deblur_cli.weights import read_header
 
 ROOT = Path(__file__).parents[1]
 MODELS = Host.discover(environ={}).models
@@ -180,7 +182,7 @@ def test_the_page_of_this_project_is_what_its_records_say(
 
 
 def test_records_of_released_weights_are_of_the_weights_here() -> None:
-    """And the runs on the page are those that the weights were made by."""
+    """And the runs on the page are those that the weights were made by, with those that they went on from."""
     kept = [
         json.loads(path.read_text()) for path in (ROOT / "weights" / "records" / "reports").glob("*.json")
     ]
@@ -189,6 +191,11 @@ def test_records_of_released_weights_are_of_the_weights_here() -> None:
     for item in kept:
         assert item["failed"] == 0
         assert item["weights_sha256"] == released[item["model"]]
+        header = read_header(ROOT / "weights" / f"{item['model']}.safetensors")
+        folder = ROOT / "weights" / "runs" / item["model"]
+        for training in reversed(header.trainings()):
+            assert training.run == hashlib.sha256((folder / "run.json").read_bytes()).hexdigest()
+            folder /= "begun"
 
 
 def test_each_network_has_its_picture_which_is_of_the_weights_here() -> None:

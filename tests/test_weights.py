@@ -9,17 +9,29 @@ from safetensors.torch import save_file
 import deblur_rednet
 from deblur_cli.errors import MissingError, UsageError
 from deblur_cli.host.manager import Host
-from deblur_cli.weights import Header, load_network, read_header, read_tensors, resolve, write_weights
+from deblur_cli.weights import (
+    Header,
+    Training,
+    load_network,
+    read_header,
+    read_tensors,
+    resolve,
+    write_weights,
+)
 
 MODEL = deblur_rednet.MODELS[0]
 
 
 def test_what_is_written_is_read_back_bit_for_bit(tmp_path: Path) -> None:
     network = MODEL.build(MODEL.tiny)
-    header = Header(model="rednet30", options=dict(MODEL.tiny), licence="CC0", credits=("me",), steps=7)
+    first = Training(training_data=("mine",), specs={"gaussian": "0" * 64}, steps=3)
+    header = Header(
+        model="rednet30", options=dict(MODEL.tiny), licence="CC0", credits=("me",), steps=7, earlier=(first,)
+    )
     path = tmp_path / "w.safetensors"
     write_weights(path, network.state_dict(), header)
     assert read_header(path) == header
+    assert [training.steps for training in read_header(path).trainings()] == [3, 7]
     loaded = load_network(resolve(Host.discover(), str(path)))
     assert not loaded.training
     for name, value in network.state_dict().items():
@@ -94,6 +106,9 @@ def test_files_that_are_no_weights_are_refused_in_one_line(tmp_path: Path) -> No
         ('{"model": 3}', "no usable model"),
         ('{"model": "rednet30", "options": [2]}', "no usable options"),
         ('{"model": "rednet30", "scores": "many"}', "no usable scores"),
+        ('{"model": "rednet30", "earlier": {}}', "no usable earlier"),
+        ('{"model": "rednet30", "earlier": ["first"]}', "no usable earlier"),
+        ('{"model": "rednet30", "earlier": [{"steps": "many"}]}', "no usable steps"),
         ('{"model": "rednet30", "format_version": "new"}', "format new"),
         ('{"model": "rednet30", "format_version": 99}', "format 99"),
         ('{"model": "rednet30", "options": {"depth": "x"}}', "option depth is 'x'"),

@@ -116,7 +116,8 @@ def weights_note(source: "Source") -> str:
     note = f"weights {source.path.name}, SHA-256 {file_sha256(source.path)[:12]}"
     if header.training_data:
         note += f", trained on {', '.join(header.training_data)}"
-    return note + (f", {header.steps:,} steps" if header.steps else "")
+    steps = sum(training.steps for training in header.trainings())
+    return note + (f", {steps:,} steps" if steps else "")
 
 
 def _show(

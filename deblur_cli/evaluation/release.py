@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from deblur_cli.training.request import Request
 from deblur_cli.weights import (
     Header,
     Source,
+    Training,
     load_strictly,
     read_header,
     read_tensors,
@@ -85,8 +87,9 @@ def release(
     data : (data set or folder, split) to measure on; without any, and without protocols, what the run held out
     protocols : to measure under besides
     preset : how the data are prepared, None as they say themselves
-    licence : of the weights; None = that of the data sets it was trained on, where they have one in common
-    credits : whom to; none = whom the data sets name
+    licence : of the weights; None = that of the data sets it was trained on, where they have one in common with each
+        other and with the weights that it began from
+    credits : whom to; none = whom the data sets and the weights that it began from name
     records : folder that gets a record of each protocol, as `deblur eval` would make it of the released file
     limit : pictures a set, None for all
     progress, pictures : told what is done now, and after each picture of a set
@@ -103,12 +106,16 @@ def release(
     assert source.path is not None  # a run folder or file always has one
     header = read_header(source.path)
     trained_on = tuple(map(_set_name, header.training_data))
+    earlier = tuple(
+        replace(training, training_data=tuple(map(_set_name, training.training_data)))
+        for training in header.earlier
+    )
     tag = "-".join(trained_on) if tag is None else tag
     try:
         require_name(tag, "the tag")
     except DeclarationError as error:
         raise UsageError(f"{error}; say what the weights are for with --tag") from error
-    licence = licence or _licence_of(host, trained_on)
+    licence = licence or _licence_of(host, trained_on, earlier)
     target = folder / f"{source.model.name}.{tag}.safetensors"
     for path in (target, target.with_suffix(".md")):
         if path.exists() and not overwrite:
@@ -148,7 +155,8 @@ def release(
         training_data=trained_on,
         dtype=dtype,
         licence=licence,
-        credits=tuple(credits) or _credits_of(host, trained_on),
+        credits=tuple(credits) or _credits_of(host, trained_on, earlier),
+        earlier=earlier,
         limits=limits,
         scores=tuple(_score(found, conditions) for found, conditions in evaluations),
     )
@@ -194,19 +202,23 @@ def _held_out(run: Path, host: Host) -> list[tuple[str, str, Sequence[Pair]]]:
     return found
 
 
-def _licence_of(host: Host, trained_on: Sequence[str]) -> str:
+def _licence_of(host: Host, trained_on: Sequence[str], earlier: Sequence[Training]) -> str:
+    trained_on = tuple(dict.fromkeys(chain(trained_on, *(training.training_data for training in earlier))))
     licences = {host.datasets[name].licence if name in host.datasets else "" for name in trained_on}
+    licences |= {training.licence for training in earlier} - {Training().licence}  # a run states none
     if len(licences) != 1 or "" in licences:
         raise UsageError(
-            f"say with --licence under which licence the weights are: what they were trained on, "
-            f"{', '.join(trained_on) or 'unknown'}, has none in common that is known"
+            "say with --licence under which licence the weights are: none that is known is common to what they were "
+            f"trained on, {', '.join(trained_on) or 'unknown'}{', and what they began from' * bool(earlier)}"
         )
     return licences.pop()
 
 
-def _credits_of(host: Host, trained_on: Sequence[str]) -> tuple[str, ...]:
-    credits = (host.datasets[name].credit for name in trained_on if name in host.datasets)
-    return tuple(dict.fromkeys(filter(None, credits)))
+def _credits_of(host: Host, trained_on: Sequence[str], earlier: Sequence[Training]) -> tuple[str, ...]:
+    names = chain(*(training.training_data for training in earlier), trained_on)
+    credits = (host.datasets[name].credit for name in names if name in host.datasets)
+    stated = chain.from_iterable(training.credits for training in earlier)
+    return tuple(dict.fromkeys(filter(None, chain(stated, credits))))
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor], header: Header, source: Source) -> None:

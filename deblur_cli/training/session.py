@@ -46,7 +46,7 @@ from deblur_cli.training.request import Request
 from deblur_cli.training.schedule import Budget
 from deblur_cli.training.showing.event_log import require_tensorboard
 from deblur_cli.training.showing.live import Beginning, showing
-from deblur_cli.training.starting import initial_network
+from deblur_cli.training.starting import earlier_trainings, initial_network
 from deblur_cli.training.state import State
 from deblur_cli.training.strategies import build_steps
 from deblur_cli.training.validation import Held, held_crops
@@ -120,7 +120,12 @@ def run_training(
             run.tidy()
     elif processes.is_first:
         values = as_values(request.recipe) | {"model": dict(request.options)}
-        run.begin(record, pairs=supply.listing(), recipe=recipe_text(values, model=model.name))
+        earlier = [asdict(training) for training in earlier_trainings(request.init, host=host)]
+        run.begin(
+            {**record, "earlier": earlier},
+            pairs=supply.listing(),
+            recipe=recipe_text(values, model=model.name),
+        )
     processes.from_first(None)  # run.json is there
     header = Header(
         model=model.name,
@@ -129,6 +134,7 @@ def run_training(
         training_data=request.data,
         specs=supply.material.specs,
         recipe=as_values(named_files(host, request.recipe)),
+        earlier=run.earlier(),
         run=hashlib.sha256((folder / "run.json").read_bytes()).hexdigest(),
         tool_version=__version__,
     )

@@ -10,7 +10,7 @@ from deblur_cli.errors import MissingError, UsageError
 from deblur_cli.host.declarations import Model, import_object
 from deblur_cli.host.manager import Host
 from deblur_cli.host.recipes import Recipe
-from deblur_cli.weights import load_strictly, read_header, read_tensors, resolve
+from deblur_cli.weights import Training, load_strictly, read_header, read_tensors, resolve
 
 
 def initial_network(
@@ -42,6 +42,12 @@ def initial_network(
     elif recipe.start is not None:
         _prepare(network, recipe.start)
     return network
+
+
+def earlier_trainings(init: str | None, *, host: Host) -> tuple[Training, ...]:
+    """Those that the weights named by `init` come from, the first first; of released ones what their header says."""
+    path = resolve(host, init).path if init is not None else None
+    return read_header(path).trainings() if path is not None else ()
 
 
 def _prepare(network: nn.Module, start: str) -> None:

@@ -2,10 +2,12 @@
 
 from deblur_cli.weights.header import (
     Header,
+    Training,
     file_sha256,
     load_strictly,
     read_header,
     read_tensors,
+    trainings_from,
     write_weights,
 )
 from deblur_cli.weights.lookup import CHECKPOINT, Source, load_network, resolve
@@ -14,11 +16,13 @@ __all__ = [
     "CHECKPOINT",
     "Header",
     "Source",
+    "Training",
     "file_sha256",
     "load_network",
     "load_strictly",
     "read_header",
     "read_tensors",
     "resolve",
+    "trainings_from",
     "write_weights",
 ]

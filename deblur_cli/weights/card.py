@@ -1,11 +1,11 @@
 """The card beside a released weights file: generated from the file's header, never typed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from deblur_cli.blur.toml_writer import toml_document
-from deblur_cli.weights.header import Header, file_sha256
+from deblur_cli.blur.toml_writer import toml_document, toml_value
+from deblur_cli.weights.header import Header, Training, file_sha256
 
 
 def card_text(path: Path, header: Header, *, parameters: int, source: str) -> str:
@@ -24,7 +24,7 @@ def card_text(path: Path, header: Header, *, parameters: int, source: str) -> st
         f"| options | {_pairs(header.options)} |",
         f"| trained on | {', '.join(header.training_data)} |",
         *([f"| pairs made by | {', '.join(map(_spec, header.specs.items()))} |"] if header.specs else []),
-        f"| steps | {header.steps:,} |",
+        f"| steps | {_steps(header)} |",
         f"| run record | SHA-256 `{header.run}` |",
         f"| licence of the weights | {header.licence} |",
         f"| made with | deblur-cli {header.tool_version} |",
@@ -50,6 +50,7 @@ def card_text(path: Path, header: Header, *, parameters: int, source: str) -> st
         toml_document({**header.recipe, "model": header.options}, nested=True).strip(),
         "```",
         "",
+        *_earlier(header),
         "## Limits",
         "",
         header.limits or "Not described.",
@@ -59,6 +60,49 @@ def card_text(path: Path, header: Header, *, parameters: int, source: str) -> st
         *([f"- {credit}" for credit in header.credits] or ["None stated."]),
     ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _steps(header: Header) -> str:
+    before = sum(training.steps for training in header.earlier)
+    return f"{header.steps:,}" + (f", begun from weights of {before:,}" if header.earlier else "")
+
+
+def _earlier(header: Header) -> list[str]:
+    """The section of the trainings that the last one went on from; nothing where it began from nothing."""
+    if not header.earlier:
+        return []
+    return [
+        "## Earlier trainings",
+        "",
+        "Each began from the weights of the one above it, and the last one from these.",
+        "",
+        "| trained on | pairs made by | steps | run record, SHA-256 | in its recipe |",
+        "| --- | --- | ---: | --- | --- |",
+        *(_earlier_row(training, header) for training in header.earlier),
+        "",
+    ]
+
+
+def _earlier_row(training: Training, last: Training) -> str:
+    otherwise = ", ".join(f"`{text}`" for text in _otherwise(training.recipe, last.recipe))
+    cells = (
+        ", ".join(training.training_data),
+        ", ".join(map(_spec, training.specs.items())),
+        f"{training.steps:,}",
+        f"`{training.run[:12]}`",
+        otherwise.replace("|", "\\|") or "as above",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _otherwise(recipe: Mapping[str, Any], other: Mapping[str, Any], table: str = "") -> Iterator[str]:
+    """What a recipe has otherwise than another one, in the words of --set; "none" is what it has not."""
+    for name in dict.fromkeys((*recipe, *other)):
+        mine, theirs = recipe.get(name), other.get(name)
+        if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
+            yield from _otherwise(mine, theirs, f"{table}{name}.")
+        elif mine != theirs:
+            yield f"{table}{name} = {'none' if mine is None else toml_value(mine)}"
 
 
 def _score_row(score: Mapping[str, Any]) -> str:

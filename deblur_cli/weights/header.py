@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,30 @@ _KEY = "deblur"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
-    """What a weights file says about itself.
+class Training:
+    """A training, as the weights that came of it say.
 
-    options : the network's options, so that the file builds its own network
+    licence : of these weights
     training_data, credits : names of the data sets, and whom to credit for them
     specs : by name the SHA-256 of the specs that made the training pairs of them
     recipe, run : the recipe as resolved, and the SHA-256 of the run record
+    """
+
+    licence: str = "unstated"
+    training_data: tuple[str, ...] = ()
+    credits: tuple[str, ...] = ()
+    specs: Mapping[str, str] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    run: str = ""
+    steps: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header(Training):
+    """What a weights file says about itself, and about the training that it comes from.
+
+    options : the network's options, so that the file builds its own network
+    earlier : the trainings whose weights this one went on from, the first first
     scores : one mapping per data set: data, split, pictures, scores of input and output, conditions
     limits : what the weights are for and where they fail, in plain words
     """
@@ -35,17 +52,16 @@ class Header:
     options: Mapping[str, Any] = field(default_factory=dict)
     values: str = "unit"
     dtype: str = "float32"
-    licence: str = "unstated"
-    training_data: tuple[str, ...] = ()
-    credits: tuple[str, ...] = ()
-    specs: Mapping[str, str] = field(default_factory=dict)
-    recipe: Mapping[str, Any] = field(default_factory=dict)
-    run: str = ""
-    steps: int = 0
+    earlier: tuple[Training, ...] = ()
     scores: tuple[Mapping[str, Any], ...] = ()
     limits: str = ""
     tool_version: str = ""
     format_version: int = FORMAT_VERSION
+
+    def trainings(self) -> tuple[Training, ...]:
+        """All that the weights come from, the first first."""
+        own = Training(**{part.name: getattr(self, part.name) for part in fields(Training)})
+        return (*self.earlier, own)
 
 
 def write_weights(path: Path, tensors: Mapping[str, Tensor], header: Header) -> None:
@@ -95,18 +111,39 @@ def _parse(text: str, path: Path) -> Header:
         raise UsageError(
             f"{path} has format {version}, this program knows up to {FORMAT_VERSION}: upgrade deblur-cli"
         )
-    like = asdict(Header(model=""))
+    try:
+        values = _typed(content, Header(model="any")) | {
+            "earlier": trainings_from(content.get("earlier", []))
+        }
+        if not values.get("model"):
+            raise ValueError("no usable model")
+    except ValueError as error:
+        raise UsageError(f"{path} is damaged: its header has {error}; get the file anew") from error
+    return Header(**values)
+
+
+def trainings_from(content: Any) -> tuple[Training, ...]:
+    """Trainings as JSON holds them. Raises ValueError where they are none."""
+    if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
+        raise ValueError("no usable earlier")
+    return tuple(Training(**_typed(item, Training())) for item in content)
+
+
+def _typed(content: Mapping[str, Any], like: Training) -> dict[str, Any]:
+    """The fields that `like` has, each of the type that it has there; what a newer version added is left out.
+
+    Raises ValueError where one is of another.
+    """
+    types = {name: type(value) for name, value in asdict(like).items()}
     values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in content.items()
-        if name in like
+        if name in types
     }
-    wrong = [name for name, value in values.items() if type(value) is not type(like[name])]
-    if wrong or not values.get("model"):
-        raise UsageError(
-            f"{path} is damaged: its header has no usable {wrong[0] if wrong else 'model'}; get the file anew"
-        )
-    return Header(**values)
+    wrong = [name for name, value in values.items() if type(value) is not types[name]]
+    if wrong:
+        raise ValueError(f"no usable {wrong[0]}")
+    return values
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

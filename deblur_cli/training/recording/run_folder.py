@@ -25,7 +25,7 @@ from deblur_cli.errors import MissingError, NotEnoughRoomError, UsageError
 from deblur_cli.pictures.atomic import TEMPORARY, atomic_write, is_full, sync_folder
 from deblur_cli.pictures.locks import locked
 from deblur_cli.training.choosing import RECIPE_FILE
-from deblur_cli.weights import CHECKPOINT, Header, file_sha256, write_weights
+from deblur_cli.weights import CHECKPOINT, Header, Training, file_sha256, trainings_from, write_weights
 
 _OF, _SHA256 = "run_is_of", "tensors_sha256"  # what state.json holds besides the state
 
@@ -108,6 +108,13 @@ class RunFolder:
         """What run.json says that the run is of."""
         facts: Mapping[str, Any] = self.read_record()[_OF]
         return facts
+
+    def earlier(self) -> tuple[Training, ...]:
+        """The trainings behind the weights that the run began from, as run.json says."""
+        try:
+            return trainings_from(self.read_record().get("earlier", []))
+        except ValueError as error:
+            raise self._damaged(self.path / "run.json", f"it has {error}") from error
 
     def pairs(self) -> str:
         """pairs.csv as it was when the run began; nothing where it cannot be read."""
