@@ -177,7 +177,7 @@ MODELS = (
             Weights(
                 tag="cifar10",
                 file="rednet30wgan.cifar10.safetensors",
-                sha256="84201bca4cf1ad67a983f0037e3813a86a649b87c7e0202d13d6a8f0635ecb81",
+                sha256="faf3a37ba82e637746992b6ffe979747e5e9b140b4c539587ae7f2b49b6765b3",
             ),
         ),
         tiny={"depth": 2, "width": 24},
