@@ -83,7 +83,7 @@ MODELS = (
             Weights(
                 tag="cifar10",
                 file="resnet16.cifar10.safetensors",
-                sha256="44c6282bdefd3105ff4bcba748f4b159675480b2263d879536408c630142a421",
+                sha256="e012ce6373fa73ec18cf5ea34f4dc829aebfdd3da6806f9ad6375040082ad0b9",
             ),
         ),
         tiny={"width": 48},
